@@ -1,0 +1,100 @@
+"""The vocabulary of a bill: FOCUS columns, and money read from text without passing through a float."""
+
+import re
+from decimal import Context, Decimal, Inexact, InvalidOperation
+from enum import StrEnum
+
+from costlib.errors import BadRecord
+
+# Digits kept after the point. Real exports carry up to 18; more is refused rather than rounded.
+MONEY_SCALE = 18
+MONEY_PRECISION = 38
+
+
+class ColumnKind(StrEnum):
+    MONEY = "money"  # Decimal(38, 18), in BillingCurrency
+    QUANTITY = "quantity"  # Decimal(38, 18)
+    TIME = "time"  # ISO 8601, UTC when no zone is given
+    TEXT = "text"
+    JSON = "json"
+
+
+# The FOCUS 1.0 to 1.2 columns we keep as columns; any other column of a file is kept in the charge's `extra` JSON.
+FOCUS_COLUMNS = {
+    "BilledCost": ColumnKind.MONEY,
+    "EffectiveCost": ColumnKind.MONEY,
+    "ListCost": ColumnKind.MONEY,
+    "ContractedCost": ColumnKind.MONEY,
+    "BillingCurrency": ColumnKind.TEXT,
+    "BillingPeriodStart": ColumnKind.TIME,
+    "BillingPeriodEnd": ColumnKind.TIME,
+    "ChargePeriodStart": ColumnKind.TIME,
+    "ChargePeriodEnd": ColumnKind.TIME,
+    "ChargeCategory": ColumnKind.TEXT,
+    "ChargeClass": ColumnKind.TEXT,
+    "ChargeDescription": ColumnKind.TEXT,
+    "ChargeFrequency": ColumnKind.TEXT,
+    "ProviderName": ColumnKind.TEXT,
+    "PublisherName": ColumnKind.TEXT,
+    "InvoiceIssuerName": ColumnKind.TEXT,
+    "InvoiceId": ColumnKind.TEXT,
+    "BillingAccountId": ColumnKind.TEXT,
+    "BillingAccountName": ColumnKind.TEXT,
+    "SubAccountId": ColumnKind.TEXT,
+    "SubAccountName": ColumnKind.TEXT,
+    "ServiceCategory": ColumnKind.TEXT,
+    "ServiceSubcategory": ColumnKind.TEXT,
+    "ServiceName": ColumnKind.TEXT,
+    "SkuId": ColumnKind.TEXT,
+    "SkuPriceId": ColumnKind.TEXT,
+    "SkuMeter": ColumnKind.TEXT,
+    "SkuPriceDetails": ColumnKind.JSON,
+    "RegionId": ColumnKind.TEXT,
+    "ResourceId": ColumnKind.TEXT,
+    "ResourceName": ColumnKind.TEXT,
+    "ResourceType": ColumnKind.TEXT,
+    "PricingCategory": ColumnKind.TEXT,
+    "PricingQuantity": ColumnKind.QUANTITY,
+    "PricingUnit": ColumnKind.TEXT,
+    "ConsumedQuantity": ColumnKind.QUANTITY,
+    "ConsumedUnit": ColumnKind.TEXT,
+    "CommitmentDiscountId": ColumnKind.TEXT,
+    "CommitmentDiscountStatus": ColumnKind.TEXT,
+    "Tags": ColumnKind.JSON,
+}
+MONEY_COLUMNS = tuple(name for name, kind in FOCUS_COLUMNS.items() if kind is ColumnKind.MONEY)
+
+# Without these a row cannot be placed or summed. Everything else may be missing or null in practice.
+REQUIRED_COLUMNS = (
+    "BilledCost",
+    "BillingCurrency",
+    "BillingPeriodStart",
+    "BillingPeriodEnd",
+    "ChargePeriodStart",
+    "ChargePeriodEnd",
+    "ChargeCategory",
+)
+
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
+_EXACT = Context(prec=MONEY_PRECISION, traps=[Inexact, InvalidOperation])
+_SMALLEST = Decimal(1).scaleb(-MONEY_SCALE)
+
+
+def decimal_from(text: str) -> Decimal:
+    """The exact number that `text` spells, to 18 decimal places and 20 digits before the point, or BadRecord.
+
+    Plain and scientific notation only: a thousands separator, a currency sign or a decimal comma needs a format that
+    declares it, because `1.234` would otherwise mean two things. Nothing is rounded.
+
+    >>> decimal_from("5e-06") == Decimal("0.000005")
+    True
+    """
+    if not _NUMBER.fullmatch(text):
+        raise BadRecord(f"{text[:40]!r} is not a number (expected digits with a decimal point, such as -12.50)")
+    try:
+        return Decimal(text).quantize(_SMALLEST, context=_EXACT)
+    except (Inexact, InvalidOperation):
+        raise BadRecord(
+            f"{text[:60]!r} does not fit {MONEY_PRECISION} digits with {MONEY_SCALE} decimal places; nothing is rounded"
+        ) from None

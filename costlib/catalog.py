@@ -1,0 +1,198 @@
+"""The catalogue: GPUs, models and prices, parsed strictly from mappings. Opens no file; `store.catalog_files` does.
+
+One TOML file is one GPU, one model, or one provider's prices. An unknown key is an error with the nearest known one,
+and every number must be covered by a source with a date.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields, replace
+from datetime import date
+from enum import Enum
+from typing import Any, TypeVar, get_type_hints
+
+from costlib.errors import ConfigError, UnknownKey
+from costlib.hardware import GpuSpec, MigProfile, Precision
+from costlib.models import AttentionLayers, ModelSpec
+from costlib.pricing import GpuPrice, TokenPrice
+from costlib.sources import Source
+
+Spec = TypeVar("Spec")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalog:
+    """Everything the maths may look up. Prices keep their history; see `pricing.price_at`."""
+
+    gpus: tuple[GpuSpec, ...] = ()
+    models: tuple[ModelSpec, ...] = ()
+    gpu_prices: tuple[GpuPrice, ...] = ()
+    token_prices: tuple[TokenPrice, ...] = ()
+
+    def gpu(self, key: str) -> GpuSpec:
+        return _find("GPU", self.gpus, key)
+
+    def model(self, key: str) -> ModelSpec:
+        return _find("model", self.models, key)
+
+    def with_entries(self, other: "Catalog") -> "Catalog":
+        """This catalogue with `other`'s entries in front: a user's own model or price wins over the shipped one."""
+        return replace(
+            self,
+            gpus=_merged(other.gpus, self.gpus),
+            models=_merged(other.models, self.models),
+            gpu_prices=other.gpu_prices + self.gpu_prices,
+            token_prices=other.token_prices + self.token_prices,
+        )
+
+
+Entry = TypeVar("Entry", GpuSpec, ModelSpec)
+
+
+def _find(what: str, entries: Iterable[Entry], key: str) -> Entry:
+    for entry in entries:
+        if entry.key == key:
+            return entry
+    raise UnknownKey(what, key, (entry.key for entry in entries))
+
+
+def _merged(first: tuple[Entry, ...], second: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    taken = {entry.key for entry in first}
+    return first + tuple(entry for entry in second if entry.key not in taken)
+
+
+def catalog_from(
+    gpus: Mapping[str, Mapping[str, Any]],
+    models: Mapping[str, Mapping[str, Any]],
+    prices: Mapping[str, Mapping[str, Any]],
+) -> Catalog:
+    """The catalogue from parsed TOML documents by file stem. Raises ConfigError naming the entry and the key."""
+    parsed_gpus = tuple(gpu_from(key, doc) for key, doc in sorted(gpus.items()))
+    parsed_models = tuple(model_from(key, doc) for key, doc in sorted(models.items()))
+    gpu_prices: list[GpuPrice] = []
+    token_prices: list[TokenPrice] = []
+    for stem, doc in sorted(prices.items()):
+        hourly, token = prices_from(stem, doc)
+        gpu_prices += hourly
+        token_prices += token
+    catalog = Catalog(
+        gpus=parsed_gpus, models=parsed_models, gpu_prices=tuple(gpu_prices), token_prices=tuple(token_prices)
+    )
+    for hourly_price in catalog.gpu_prices:
+        catalog.gpu(hourly_price.gpu_key)
+    for token_price in catalog.token_prices:
+        catalog.model(token_price.model_key)
+    return catalog
+
+
+def gpu_from(key: str, doc: Mapping[str, Any]) -> GpuSpec:
+    """One GPU file. `dense_flop_per_s` is a table by precision and must hold bf16."""
+    where = f"gpus/{key}.toml"
+    body = dict(doc)
+    peaks = body.pop("dense_flop_per_s", {})
+    if "bf16" not in peaks:
+        raise ConfigError(f"{where}: [dense_flop_per_s] needs at least bf16 (on a GPU without it, its fp16 rate).")
+    body["dense_flop_per_s"] = tuple((enum_from(Precision, p, where), float(v)) for p, v in sorted(peaks.items()))
+    body["mig"] = tuple(build(MigProfile, row, f"{where} [[mig]]") for row in body.pop("mig", ()))
+    return sourced(GpuSpec, key, body, where)
+
+
+def model_from(key: str, doc: Mapping[str, Any]) -> ModelSpec:
+    """One model file. `attention` is a list of layer groups."""
+    where = f"models/{key}.toml"
+    body = dict(doc)
+    rows = body.pop("attention", ())
+    if not rows:
+        raise ConfigError(f"{where}: needs at least one [[attention]] group of layers.")
+    body["attention"] = tuple(build(AttentionLayers, row, f"{where} [[attention]]") for row in rows)
+    return sourced(ModelSpec, key, body, where)
+
+
+def prices_from(stem: str, doc: Mapping[str, Any]) -> tuple[list[GpuPrice], list[TokenPrice]]:
+    """One provider's price file: [[gpu_hour]] and [[token]] rows, each with its own source, sharing `provider`."""
+    where = f"prices/{stem}.toml"
+    check_keys(doc, {"provider", "gpu_hour", "token"}, where)
+    provider = doc.get("provider", stem)
+    hourly = [
+        sourced(GpuPrice, row.get("key", ""), {**row, "provider": provider}, f"{where} [[gpu_hour]]")
+        for row in doc.get("gpu_hour", ())
+    ]
+    token = [
+        sourced(TokenPrice, row.get("key", ""), {**row, "provider": provider}, f"{where} [[token]]")
+        for row in doc.get("token", ())
+    ]
+    return hourly, token
+
+
+def sourced(spec: type[Spec], key: str, doc: Mapping[str, Any], where: str) -> Spec:
+    """Build `spec` from `doc`, insisting that [[sources]] cover every number."""
+    body = {**doc, "key": key}
+    sources = tuple(build(Source, {**row, "fields": tuple(row.get("fields", ()))}, f"{where} [[sources]]")
+                    for row in body.pop("sources", ()))  # fmt: skip
+    if not sources:
+        raise ConfigError(f"{where} {key}: needs at least one [[sources]] entry with title and retrieved_on.")
+    if not any(not source.fields for source in sources):
+        covered = {name for source in sources for name in source.fields}
+        numbers = {name for name, value in doc.items() if _holds_numbers(value) and name != "valid_from"}
+        if missing := sorted(numbers - covered):
+            raise ConfigError(
+                f"{where} {key}: no source covers {', '.join(missing)}; name them in a source's `fields`."
+            )
+    return build(spec, {**body, "sources": sources}, where)
+
+
+def _holds_numbers(value: object) -> bool:
+    if isinstance(value, tuple):
+        return bool(value)
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def build(spec: type[Spec], doc: Mapping[str, Any], where: str) -> Spec:
+    """`spec(**doc)` with unknown and missing keys named and enums, numbers and dates converted."""
+    hints = get_type_hints(spec)
+    known = {field.name for field in fields(spec)}  # type: ignore[arg-type]
+    check_keys(doc, known, where)
+    needed = {
+        field.name
+        for field in fields(spec)  # type: ignore[arg-type]
+        if field.default is MISSING and field.default_factory is MISSING
+    }
+    if missing := sorted(needed - set(doc)):
+        raise ConfigError(f"{where}: {', '.join(missing)} missing.")
+    return spec(**{name: convert(value, hints[name], f"{where} {name}") for name, value in doc.items()})
+
+
+def check_keys(doc: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+    known = set(known)
+    for key in doc:
+        if key not in known:
+            raise UnknownKey("key", key, known, where)
+
+
+def convert(value: Any, hint: Any, where: str) -> Any:
+    """`value` as `hint` asks: an enum member, a float, an int, a text or a date; anything else as it is."""
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return enum_from(hint, value, where)
+    if hint in (float, int, float | None):
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or value != value
+            or abs(value) == float("inf")
+        ):
+            raise ConfigError(f"{where}: expected a finite number, not {value!r}.")
+        if hint is int and value != int(value):
+            raise ConfigError(f"{where}: expected a whole number, not {value!r}.")
+        return int(value) if hint is int else float(value)
+    if hint in (str, date) and not isinstance(value, hint):
+        raise ConfigError(f"{where}: expected a {hint.__name__}, not {value!r}.")
+    return value
+
+
+AnyEnum = TypeVar("AnyEnum", bound=Enum)
+
+
+def enum_from(kind: type[AnyEnum], value: object, where: str) -> AnyEnum:
+    try:
+        return kind(value)
+    except ValueError:
+        raise UnknownKey(kind.__name__, value, (str(member.value) for member in kind), where) from None

@@ -1,0 +1,132 @@
+"""KV cache: what a token costs in memory, and how many sequences fit beside the weights."""
+
+from costlib.errors import DoesNotFit
+from costlib.hardware import GpuSpec, Precision
+from costlib.models import AttentionKind, AttentionLayers, ModelSpec
+from costlib.serving import KV_BYTES_PER_ELEMENT, WEIGHT_BYTES_PER_PARAM, ServingConfig
+from costlib.units import GIBI
+
+BLOCK_TOKENS = 16  # vLLM's block on GPUs; a sequence wastes (block - 1) / 2 tokens on average
+
+# Per GPU, assumed: CUDA context, graphs and collectives 2 GiB; live activations of a step about 8 bf16 buffers of the
+# hidden size per scheduled token. Together 3 GB for a 70B at 8,192 tokens per step, as the lesson's worked answer uses.
+FIXED_RESERVE_BYTES = 2 * GIBI
+ACTIVATION_BYTES_PER_HIDDEN = 16.0
+
+
+def kv_bytes_per_token(model: ModelSpec, precision: Precision = Precision.BF16) -> float:
+    """KV cache that one more token adds while every sliding window still has room.
+
+    Equation   sum over layer groups of  2 L H_kv d b  (full, sliding)  or  L (r + d_r) b  (MLA);  linear layers add 0
+    Symbols    L layers [1]   H_kv KV heads [1]   d head size [1]   r latent rank [1]   d_r rotary size [1]
+               b bytes per element [byte]
+    Returns    [byte/token], exact for the layout given
+    Valid for  decoder attention; block rounding is in `concurrent_sequences`
+    Raises     KeyError for a precision without a KV format (ServingConfig refuses it first)
+    Source     Kwon et al., PagedAttention, SOSP 2023; DeepSeek-V2 report for MLA; docs/method.md
+    Example    2 x 32 x 8 x 128 x 2 bytes; DeepSeek V3: 61 x (512 + 64) x 2 (domain_math §14, vectors 6 and 8)
+    >>> kv_bytes_per_token(catalog.model("llama-3.1-8b")), kv_bytes_per_token(catalog.model("deepseek-v3"))
+    (131072.0, 70272.0)
+    """
+    element = KV_BYTES_PER_ELEMENT[precision]
+    return sum(_bytes_per_token(group, element) for group in model.attention)
+
+
+def _bytes_per_token(group: AttentionLayers, element_bytes: float) -> float:
+    if group.kind is AttentionKind.LINEAR:
+        return 0.0
+    if group.kind is AttentionKind.MLA:
+        return group.layers_count * (group.latent_rank_count + group.rope_dim_count) * element_bytes
+    return 2.0 * group.layers_count * group.kv_heads_count * group.head_dim_count * element_bytes
+
+
+def kv_bytes_per_sequence(
+    model: ModelSpec, tokens: float, precision: Precision = Precision.BF16, tensor_parallel_count: int = 1
+) -> float:
+    """KV cache of one sequence of `tokens` tokens on each GPU of a tensor-parallel group.
+
+    Equation   sum over groups of  bytes per token x min(tokens, window) x share  +  L x state x share
+    Symbols    share = 1/g for KV heads (never below 1/H_kv: heads are replicated when g > H_kv); 1 for an MLA latent,
+               which every rank holds whole
+    Returns    [byte] on one GPU
+    Valid for  tokens >= 0; vLLM's tensor parallelism
+    Raises     nothing
+    Source     docs/method.md
+    Example    half a GiB for 4,096 tokens of Llama 3.1 8B (domain_math §14, vector 6)
+    >>> kv_bytes_per_sequence(catalog.model("llama-3.1-8b"), 4096) / GIBI
+    0.5
+    """
+    element = KV_BYTES_PER_ELEMENT[precision]
+    total = 0.0
+    for group in model.attention:
+        held = min(tokens, group.window_tokens) if group.kind is AttentionKind.SLIDING else tokens
+        if group.kind is AttentionKind.LINEAR:
+            total += group.layers_count * group.state_bytes / tensor_parallel_count
+        else:
+            total += _bytes_per_token(group, element) * held * _share(group, tensor_parallel_count)
+    return total
+
+
+def _share(group: AttentionLayers, tensor_parallel_count: int) -> float:
+    if group.kind is AttentionKind.MLA:
+        return 1.0
+    return max(1.0 / tensor_parallel_count, 1.0 / group.kv_heads_count)
+
+
+def weight_bytes(model: ModelSpec, serving: ServingConfig) -> float:
+    """All weights as stored: the checkpoint's stated size, else parameters x bytes per parameter with scales [byte]."""
+    if serving.stated_weights_bytes is not None:
+        return serving.stated_weights_bytes
+    return model.total_params_count * WEIGHT_BYTES_PER_PARAM[serving.weight_precision]
+
+
+def reserve_bytes_per_gpu(model: ModelSpec, serving: ServingConfig) -> float:
+    """Memory per GPU that is neither weights nor KV cache: context, graphs, activations of one step [byte], assumed."""
+    return FIXED_RESERVE_BYTES + ACTIVATION_BYTES_PER_HIDDEN * model.hidden_size_count * serving.max_num_batched_tokens
+
+
+def kv_pool_bytes_per_gpu(model: ModelSpec, gpu: GpuSpec, serving: ServingConfig) -> float:
+    """Memory of one GPU left for KV cache.
+
+    Equation   pool = HBM x utilisation - W / g - reserve
+    Symbols    HBM gpu.hbm_bytes   W weight_bytes   g tensor_parallel_count   reserve reserve_bytes_per_gpu
+    Returns    [byte] on one GPU, above 0
+    Valid for  weights split evenly over the group; no CPU offload
+    Raises     DoesNotFit with what is needed, what is there and the smallest group that would do
+    Source     docs/method.md
+    """
+    weights = weight_bytes(model, serving)
+    usable = gpu.hbm_bytes * serving.gpu_memory_utilization - reserve_bytes_per_gpu(model, serving)
+    pool = usable - weights / serving.tensor_parallel_count
+    if pool <= 0:
+        enough = next((g for g in (1, 2, 4, 8, 16) if usable > 0 and weights / g < usable), None)
+        remedy = f"use {enough} of them or fewer bits per weight" if enough else "use a GPU with more memory"
+        raise DoesNotFit(
+            f"{model.name} in {serving.weight_precision} does not fit {serving.tensor_parallel_count} x {gpu.name}: "
+            f"weights need {weights / GIBI:,.0f} GiB, {serving.tensor_parallel_count * max(usable, 0) / GIBI:,.0f} GiB "
+            f"are usable; {remedy}."
+        )
+    return pool
+
+
+def concurrent_sequences(model: ModelSpec, gpu: GpuSpec, serving: ServingConfig, tokens: float) -> int:
+    """Sequences of `tokens` mean resident length whose KV cache fits at once.
+
+    Equation   B = floor(pool / KV bytes of (tokens + (block - 1) / 2))
+    Returns    [1], at least 1
+    Valid for  means; a peak above the mean is preempted and recomputed by vLLM, which this does not price
+    Raises     DoesNotFit when the weights, or a single sequence, do not fit
+    Source     Kwon et al., SOSP 2023 (block rounding); docs/method.md
+    """
+    pool = kv_pool_bytes_per_gpu(model, gpu, serving)
+    one = kv_bytes_per_sequence(
+        model, tokens + (BLOCK_TOKENS - 1) / 2, serving.kv_precision, serving.tensor_parallel_count
+    )
+    fits = int(pool / one) if one else serving.max_num_seqs
+    if fits < 1:
+        raise DoesNotFit(
+            f"one sequence of {tokens:,.0f} tokens of {model.name} needs {one / GIBI:.1f} GiB of KV cache per GPU; "
+            f"{pool / GIBI:.1f} GiB are left on {serving.tensor_parallel_count} x {gpu.name}: "
+            "use more GPUs, fp8 KV cache or shorter contexts."
+        )
+    return fits

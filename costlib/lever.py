@@ -1,0 +1,149 @@
+"""The lever contract. A lever edits the scenario's inputs, never the answer; the model is then solved again.
+
+One file in `costlib/levers/` declares one `LEVER`; its widgets, share link and contract tests then exist.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from costlib.catalog import Catalog
+from costlib.errors import ConfigError, UnknownKey
+from costlib.scenario import Scenario
+from costlib.sources import Source
+
+Values = Mapping[str, Any]
+
+
+class Stage(IntEnum):
+    """The order in which levers are applied. Attribution does not depend on it; what an edit finds does."""
+
+    MODEL = 1
+    SERVING = 2
+    ROUTING = 3
+    HARDWARE = 4
+    PURCHASE = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One choice; `blocked` says why it cannot be taken in this scenario."""
+
+    value: str
+    label: str
+    blocked: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One of several texts. `ordered` ones are drawn as a slider."""
+
+    key: str
+    label: str
+    options: Callable[[Scenario, Catalog], tuple[Option, ...]]
+    neutral: str
+    help: str
+    ordered: bool = False
+
+    def checked(self, value: Any, scenario: Scenario, catalog: Catalog, where: str) -> str:
+        known = [option.value for option in self.options(scenario, catalog)]
+        if value not in known:
+            raise UnknownKey(self.key, value, known, where)
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Number:
+    """A number from `low` to `high`. Fractions are shown as percentages; `unit` follows the figure."""
+
+    key: str
+    label: str
+    low: float
+    high: float
+    step: float
+    neutral: float
+    help: str
+    unit: str = ""
+
+    def checked(self, value: Any, scenario: Scenario, catalog: Catalog, where: str) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
+            raise ConfigError(
+                f"{where}: {self.key} must be a number from {self.low:g} to {self.high:g}, not {value!r}."
+            )
+        return float(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switch:
+    """On or off. While it is off, the lever does nothing, whatever its other values."""
+
+    key: str
+    label: str
+    help: str
+    neutral: bool = False
+
+    def checked(self, value: Any, scenario: Scenario, catalog: Catalog, where: str) -> bool:
+        if not isinstance(value, bool):
+            raise ConfigError(f"{where}: {self.key} must be true or false, not {value!r}.")
+        return value
+
+
+Param = Choice | Number | Switch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a lever cannot be pulled here, and what would let it."""
+
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Monotone:
+    """What must hold whatever the scenario: along `values` of `param`, the step `step` only rises, or only falls."""
+
+    param: str
+    values: tuple[Any, ...]
+    step: str
+    rises: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lever:
+    """`key` equals the file's name. `refuse` and `apply` are pure and see values that passed `check_values`."""
+
+    key: str
+    stage: Stage
+    label: str
+    question: str
+    params: tuple[Param, ...]
+    refuse: Callable[[Scenario, Values, Catalog], Refusal | None]
+    apply: Callable[[Scenario, Values, Catalog], Scenario]
+    expect: Monotone
+    risks: str
+    sources: tuple[Source, ...]
+
+    @property
+    def neutral_values(self) -> dict[str, Any]:
+        return {param.key: param.neutral for param in self.params}
+
+    def is_neutral(self, values: Values) -> bool:
+        """True when these values ask for no change: its switch is off or, without one, everything is at rest."""
+        switches = [param for param in self.params if isinstance(param, Switch)]
+        return all(values[param.key] == param.neutral for param in switches or self.params)
+
+    def check_values(self, values: Values, scenario: Scenario, catalog: Catalog) -> dict[str, Any]:
+        """`values` completed with neutral ones and checked. Raises ConfigError with the allowed values."""
+        where = f"lever {self.key}"
+        known = {param.key for param in self.params}
+        for key in values:
+            if key not in known:
+                raise UnknownKey("parameter", key, known, where)
+        return {
+            param.key: param.checked(values[param.key], scenario, catalog, where)
+            if param.key in values
+            else param.neutral
+            for param in self.params
+        }

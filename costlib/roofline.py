@@ -1,0 +1,102 @@
+"""FLOPs and bytes: how much arithmetic and how much memory traffic a step needs, and what the hardware allows."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from costlib.hardware import GpuSpec, Precision
+from costlib.kvcache import weight_bytes
+from costlib.models import AttentionKind, ModelSpec
+from costlib.serving import ServingConfig
+
+FLOP_PER_PARAM_AND_TOKEN = 2.0  # one multiply, one add
+ATTENTION_FLOP_PER_HEAD_ELEMENT = 4.0  # QK and AV, a multiply and an add each
+
+Floats = NDArray[np.float64]
+
+
+def ridge_flop_per_byte(gpu: GpuSpec, precision: Precision = Precision.BF16) -> float:
+    """FLOPs per byte at which compute and memory take equally long: peak / bandwidth [FLOP/byte].
+
+    Example    domain_math §14, vector 21
+    >>> [round(ridge_flop_per_byte(catalog.gpu(key))) for key in ("a100-sxm-80gb", "h100-sxm", "h200-sxm")]
+    [153, 295, 206]
+    """
+    return gpu.peak_flop_per_s(precision) / gpu.hbm_bytes_per_s
+
+
+def attention_flop(model: ModelSpec, first_token: float, last_token: float) -> float:
+    """FLOPs of causal attention while the context grows from `first_token` to `last_token` tokens.
+
+    Equation   sum over groups of  4 L H d x (integral of min(s, w) ds from first to last)
+    Symbols    L layers   H query heads   d head size   w window (infinite for full attention)
+    Returns    [FLOP]; no FLOP is counted for the masked half
+    Valid for  prefill and decode alike; linear-attention layers are taken as part of the 2 P term
+    Raises     nothing
+    Source     docs/method.md, after Kaplan et al. 2020, appendix
+    Example    2 x 80 x 64 x 128 x 2,000^2 = 5.24 TFLOP (domain_math §14, vector 20)
+    >>> round(attention_flop(catalog.model("llama-3.3-70b"), 0, 2000) / 1e12, 2)
+    5.24
+    """
+    total = 0.0
+    for group in model.attention:
+        if group.kind is AttentionKind.LINEAR:
+            continue
+        window = group.window_tokens if group.kind is AttentionKind.SLIDING else np.inf
+        weight = ATTENTION_FLOP_PER_HEAD_ELEMENT * group.layers_count * model.heads_count * group.head_dim_count
+        total += weight * (_area(last_token, window) - _area(first_token, window))
+    return total
+
+
+def _area(tokens: float, window: float) -> float:
+    """Integral of min(s, window) from 0 to `tokens`."""
+    inside = min(tokens, window)
+    return inside * inside / 2 + (tokens - inside) * (window if tokens > window else 0.0)
+
+
+def linear_flop(model: ModelSpec, tokens: float) -> float:
+    """FLOPs of the weight multiplications for `tokens` tokens: 2 x active parameters x tokens [FLOP]."""
+    return FLOP_PER_PARAM_AND_TOKEN * model.active_params_count * tokens
+
+
+def touched_weight_bytes(model: ModelSpec, serving: ServingConfig, tokens: ArrayLike) -> Floats:
+    """Weights read in a step that carries `tokens` tokens.
+
+    Equation   W [1 - r + r (1 - (1 - k/E)^n)]   with r the routed share of the weights
+    Symbols    W weight_bytes [byte]   k experts per token, E experts [1]   n tokens in the step [1]
+               routed parameters follow from total and active: (P - P_a) / (1 - k/E)
+    Returns    [byte], shape of `tokens`; W for dense models
+    Valid for  uniform routing; skew touches fewer
+    Raises     nothing
+    Source     docs/method.md
+    Example    256 experts, 8 per token: 16 tokens touch 39.8 % of them, 64 tokens 86.9 % (domain_math §14, vector 29)
+    >>> deepseek = catalog.model("deepseek-v3")
+    >>> one, many = touched_weight_bytes(deepseek, ServingConfig(weight_precision=Precision.FP8), [1, 10_000]) / 1e9
+    >>> bool(one < 40 < 670 < many)
+    True
+    """
+    total = weight_bytes(model, serving)
+    count = np.asarray(tokens, dtype=float)
+    if not model.is_moe:
+        return np.full_like(count, total)
+    share = model.active_experts_count / model.experts_count
+    routed = (model.total_params_count - model.active_params_count) / (1 - share) / model.total_params_count
+    untouched = (1 - share) ** count
+    return np.asarray(total * (1 - routed * untouched))
+
+
+def mfu_fraction(
+    model: ModelSpec, tokens_per_s: float, gpu: GpuSpec, precision: Precision = Precision.BF16, gpus_count: int = 1
+) -> float:
+    """Model FLOPs utilisation: share of the dense peak that useful weight multiplications reach.
+
+    Equation   2 P_a X / (C g)
+    Symbols    P_a active parameters   X tokens per second   C dense peak [FLOP/s]   g GPUs
+    Returns    [1]; attention FLOPs are left out, as most published figures do
+    Valid for  tokens that were computed: cached prompt tokens are not work
+    Raises     DomainError when the GPU has no such precision
+    Source     Chowdhery et al., PaLM, 2022, appendix B
+    Example    8.03 B parameters, 1,000 tok/s, 312 TFLOP/s (domain_math §14, vector 18)
+    >>> round(mfu_fraction(catalog.model("llama-3.1-8b"), 1000, catalog.gpu("a100-sxm-80gb")), 5)
+    0.05148
+    """
+    return linear_flop(model, tokens_per_s) / (gpu.peak_flop_per_s(precision) * gpus_count)

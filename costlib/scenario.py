@@ -1,0 +1,103 @@
+"""A scenario: which deployments serve which work on what hardware. `project()` prices it; levers edit it."""
+
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import Any
+
+from costlib.errors import DomainError
+from costlib.estimate import Basis
+from costlib.pricing import PurchaseMix
+from costlib.serving import ServingConfig
+from costlib.units import HOURS_PER_MONTH
+from costlib.workload import Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfHosted:
+    """A model on GPUs we pay by the hour. A `stated_tokens_per_s` (input + output, one replica, fully used) replaces
+    the engine model's capacity: a figure the user has measured or been promised."""
+
+    gpu_key: str
+    serving: ServingConfig
+    purchase: PurchaseMix
+    stated_tokens_per_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.stated_tokens_per_s is not None and self.stated_tokens_per_s <= 0:
+            raise DomainError(f"stated_tokens_per_s must be above 0, not {self.stated_tokens_per_s}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiTokens:
+    """A model bought by the token."""
+
+    usd_per_mtok_input: float
+    usd_per_mtok_output: float
+
+    def __post_init__(self) -> None:
+        if self.usd_per_mtok_input < 0 or self.usd_per_mtok_output < 0:
+            raise DomainError("API prices must be 0 or more USD per million tokens.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """One model served one way to one stream of requests.
+
+    `max_tpot_s` is the slowest time per output token users accept; it caps the batch.
+    """
+
+    key: str
+    model_key: str
+    workload: Workload
+    supply: SelfHosted | ApiTokens
+    product: str = ""
+    max_tpot_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_tpot_s is not None and self.max_tpot_s <= 0:
+            raise DomainError(f"{self.key}: max_tpot_s must be above 0, not {self.max_tpot_s}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """Deployments side by side. `target_usd_per_mtok` is a price to beat, such as an API's."""
+
+    key: str
+    label: str
+    as_of: date
+    deployments: tuple[Deployment, ...]
+    hours_per_month: float = HOURS_PER_MONTH
+    target_usd_per_mtok: float | None = None
+    applied: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        keys = [deployment.key for deployment in self.deployments]
+        if not keys:
+            raise DomainError("a scenario needs at least one deployment.")
+        if len(set(keys)) != len(keys):
+            raise DomainError(f"deployment keys must differ: {', '.join(keys)}.")
+        if not 0 < self.hours_per_month <= 744:
+            raise DomainError(f"hours_per_month must be above 0 and at most 744, not {self.hours_per_month}.")
+        if self.target_usd_per_mtok is not None and self.target_usd_per_mtok <= 0:
+            raise DomainError(f"target_usd_per_mtok must be above 0, not {self.target_usd_per_mtok}.")
+
+    @property
+    def hosted(self) -> tuple[SelfHosted, ...]:
+        return tuple(d.supply for d in self.deployments if isinstance(d.supply, SelfHosted))
+
+    def with_serving(self, **changes: Any) -> "Scenario":
+        """This scenario with the same serving settings changed on every self-hosted deployment."""
+        return replace(
+            self,
+            deployments=tuple(
+                replace(d, supply=replace(d.supply, serving=replace(d.supply.serving, **changes)))
+                if isinstance(d.supply, SelfHosted)
+                else d
+                for d in self.deployments
+            ),
+        )
+
+    @property
+    def demand_basis(self) -> Basis:
+        measured = all(d.workload.basis is Basis.MEASURED for d in self.deployments)
+        return Basis.MEASURED if measured else Basis.ASSUMED

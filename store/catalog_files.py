@@ -1,0 +1,34 @@
+"""Reads the catalogue and scenario files; `costlib` parses what they hold."""
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from costlib.catalog import Catalog, catalog_from
+from costlib.errors import ConfigError
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """One TOML document. Raises ConfigError naming the file and, for bad syntax, the place in it."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist; give the path of a TOML file.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as UTF-8 text: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}.") from None
+
+
+@cache
+def load_catalog(folder: Path = DATA / "catalog") -> Catalog:
+    """The shipped catalogue: every file of data/catalog, parsed and cross-checked."""
+
+    def documents(kind: str) -> Mapping[str, Mapping[str, Any]]:
+        return {path.stem: read_toml(path) for path in sorted((folder / kind).glob("*.toml"))}
+
+    return catalog_from(documents("gpus"), documents("models"), documents("prices"))
