@@ -1,7 +1,8 @@
 """The vocabulary of a bill: FOCUS columns, and money read from text without passing through a float."""
 
 import re
-from decimal import Context, Decimal, Inexact, InvalidOperation
+from collections.abc import Iterable
+from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 from enum import StrEnum
 
 from costlib.errors import BadRecord
@@ -78,7 +79,9 @@ REQUIRED_COLUMNS = (
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
 _EXACT = Context(prec=MONEY_PRECISION, traps=[Inexact, InvalidOperation])
-_SMALLEST = Decimal(1).scaleb(-MONEY_SCALE)
+# Wide enough for the sum of any number of 38-digit amounts; an inexact sum is an error, never a result.
+_EXACT_SUM = Context(prec=2 * MONEY_PRECISION, traps=[Inexact, InvalidOperation, Overflow])
+SMALLEST = Decimal(1).scaleb(-MONEY_SCALE)
 
 
 def decimal_from(text: str) -> Decimal:
@@ -93,8 +96,20 @@ def decimal_from(text: str) -> Decimal:
     if not _NUMBER.fullmatch(text):
         raise BadRecord(f"{text[:40]!r} is not a number (expected digits with a decimal point, such as -12.50)")
     try:
-        return Decimal(text).quantize(_SMALLEST, context=_EXACT)
+        return Decimal(text).quantize(SMALLEST, context=_EXACT)
     except (Inexact, InvalidOperation):
         raise BadRecord(
             f"{text[:60]!r} does not fit {MONEY_PRECISION} digits with {MONEY_SCALE} decimal places; nothing is rounded"
         ) from None
+
+
+def exact_sum(amounts: Iterable[Decimal]) -> Decimal:
+    """The exact sum; Python's own `sum` of Decimals rounds to 28 digits.
+
+    >>> exact_sum([Decimal("12345678901234567890.123456789012345678"), Decimal("1")])
+    Decimal('12345678901234567891.123456789012345678')
+    """
+    total = Decimal(0)
+    for amount in amounts:
+        total = _EXACT_SUM.add(total, amount)
+    return total

@@ -1,0 +1,46 @@
+"""What a billing format is: how to know a file of it, and how to read one into charges."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+
+from collectors.billing import _files
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BillingSource:
+    """One file to read. `notes` counts what a reader should know about how it was read."""
+
+    path: Path
+    currency: str | None = None  # for exports that do not say theirs
+    notes: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def check(self) -> None:
+        """Raises BadRecord for what is no file with content."""
+        _files.check_regular(self.path)
+
+    def head(self) -> bytes:
+        """The first bytes of the file, unpacked; of a Parquet file its column names, as the header of a CSV."""
+        return _files.head(self.path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BillingFormat:
+    """One export format. Its module is named like `key` and has it as FORMAT.
+
+    identify(head, name)  whether a file that begins like this is one; exactly one format may say so
+    parse(source)         its charges as batches of `store.inbox.CHARGE_ROWS`, in bounded memory; raises BadRecord
+                          naming the file, the row, the column and what to do, at the first thing that is wrong
+    """
+
+    key: str
+    label: str
+    identify: Callable[[bytes, str], bool]
+    parse: Callable[[BillingSource], Iterator[pa.RecordBatch]]

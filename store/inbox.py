@@ -1,0 +1,196 @@
+"""How billing rows reach the writer: a segment is a folder with typed rows in Parquet and a manifest in JSON.
+
+A segment appears whole, by one rename, and goes when it has been answered. The answer lies beside it, for the process
+that handed it over. So an import works the same way whether a writer runs or not, and survives a kill at any moment.
+"""
+
+import json
+import secrets
+import shutil
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from costlib.billing import FOCUS_COLUMNS, MONEY_PRECISION, MONEY_SCALE, ColumnKind
+from costlib.errors import BadRecord
+from store.durable import move_into_place, sha256_of, write_text
+from store.home import Home
+from store.records import ImportReceipt, ImportStatus
+
+_ROWS, _MANIFEST, _REPLY = "rows.parquet", "manifest.json", ".reply.json"
+# Half-built segments of a killed import, and answers nobody fetched, are swept after this.
+_KEPT_FOR = timedelta(days=1)
+
+_ARROW_OF_KIND = {
+    ColumnKind.MONEY: pa.decimal128(MONEY_PRECISION, MONEY_SCALE),
+    ColumnKind.QUANTITY: pa.decimal128(MONEY_PRECISION, MONEY_SCALE),
+    ColumnKind.TIME: pa.timestamp("us"),
+    ColumnKind.TEXT: pa.string(),
+    ColumnKind.JSON: pa.string(),
+}
+# What a billing format yields: FOCUS columns, typed, and everything else a file had as one JSON text.
+CHARGE_ROWS = pa.schema(
+    [pa.field("row_number", pa.int64())]
+    + [pa.field(name, _ARROW_OF_KIND[kind]) for name, kind in FOCUS_COLUMNS.items()]
+    + [pa.field("extra", pa.string())]
+)
+_SEGMENT_ROWS = CHARGE_ROWS.insert(0, pa.field("file_number", pa.int64()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileEntry:
+    """What the manifest says of one file. `billed` holds the sum of BilledCost per currency, as exact text."""
+
+    file_number: int
+    file_name: str
+    format_key: str
+    sha256: str
+    bytes_count: int
+    rows_count: int
+    billed: Mapping[str, str]
+    notes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    segment_id: str
+    is_sample: bool
+    files: tuple[FileEntry, ...]
+    rows_sha256: str
+
+
+class SegmentBuilder:
+    """Writes one segment. Leaving the block without `finish` removes everything."""
+
+    def __init__(self, home: Home, now: datetime) -> None:
+        self.segment_id = f"{now:%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(4)}"
+        self._final = home.inbox / self.segment_id
+        self._building = home.inbox / f".{self.segment_id}.building"
+
+    def __enter__(self) -> "SegmentBuilder":
+        self._building.mkdir(parents=True)
+        self._parquet = pq.ParquetWriter(self._building / _ROWS, _SEGMENT_ROWS, compression="zstd")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._parquet.close()
+        shutil.rmtree(self._building, ignore_errors=True)
+
+    def add(self, file_number: int, rows: pa.RecordBatch) -> None:
+        numbers = pa.array([file_number] * rows.num_rows, pa.int64())
+        self._parquet.write_batch(pa.RecordBatch.from_arrays([numbers, *rows.columns], schema=_SEGMENT_ROWS))
+
+    def finish(self, files: Iterable[FileEntry], is_sample: bool) -> str:
+        self._parquet.close()
+        manifest = Manifest(
+            segment_id=self.segment_id,
+            is_sample=is_sample,
+            files=tuple(files),
+            rows_sha256=sha256_of(self._building / _ROWS),
+        )
+        (self._building / _MANIFEST).write_text(json.dumps(asdict(manifest), indent=1), encoding="utf-8")
+        move_into_place(self._building, self._final)
+        return self.segment_id
+
+
+# The writer's side ----------------------------------------------------------------------------------------------------
+
+
+def waiting(home: Home) -> list[Path]:
+    """Whole segments, oldest first."""
+    if not home.inbox.is_dir():
+        return []
+    return sorted(item for item in home.inbox.iterdir() if item.is_dir() and not item.name.startswith("."))
+
+
+def opened(segment: Path) -> tuple[Manifest, Path]:
+    """The manifest of a segment and its checked rows. Raises BadRecord when it is not as it was written."""
+    rows = segment / _ROWS
+    try:
+        body = json.loads((segment / _MANIFEST).read_text(encoding="utf-8"))
+        manifest = Manifest(**{**body, "files": tuple(FileEntry(**entry) for entry in body["files"])})
+        whole = sha256_of(rows) == manifest.rows_sha256
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise BadRecord(f"{segment} is damaged ({error}); import the billing file again") from error
+    if not whole:
+        raise BadRecord(f"{rows} is damaged (its SHA-256 differs); import the billing file again")
+    return manifest, rows
+
+
+def reply(home: Home, segment: Path, receipts: Iterable[ImportReceipt], refused: Exception | None = None) -> None:
+    """Answer a segment, then let it go."""
+    body = {
+        "receipts": [receipt_record(receipt) for receipt in receipts],
+        "refused": {"kind": type(refused).__name__, "message": str(refused)} if refused else None,
+    }
+    write_text(home.inbox / (segment.name + _REPLY), json.dumps(body))
+    _remove(segment)
+
+
+def sweep(home: Home, now: datetime) -> None:
+    """Remove what killed imports left: half-built segments and answers that nobody fetched."""
+    for item in home.inbox.iterdir() if home.inbox.is_dir() else ():
+        left_over = item.name.startswith(".") or item.name.endswith(_REPLY)
+        if left_over and item.stat().st_mtime < (now - _KEPT_FOR).timestamp():
+            shutil.rmtree(item) if item.is_dir() else item.unlink()
+
+
+def _remove(segment: Path) -> None:
+    """Out of sight in one step: half a segment must never be found, and be called damaged, after a kill."""
+    hidden = segment.with_name(f".{segment.name}.answered")
+    with suppress(FileNotFoundError):
+        segment.rename(hidden)
+        shutil.rmtree(hidden)
+
+
+# The importer's side --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    receipts: tuple[ImportReceipt, ...]
+    refused_kind: str | None = None
+    refused_message: str = ""
+
+
+def withdraw(home: Home, segment_id: str) -> None:
+    """Take back a segment that could not be stored, so that it does not turn up later."""
+    _remove(home.inbox / segment_id)
+
+
+def take_reply(home: Home, segment_id: str) -> Reply | None:
+    """The writer's answer, once; None while there is none."""
+    path = home.inbox / (segment_id + _REPLY)
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    path.unlink()
+    refused = body["refused"] or {"kind": None, "message": ""}
+    return Reply(
+        receipts=tuple(receipt_from(record) for record in body["receipts"]),
+        refused_kind=refused["kind"],
+        refused_message=refused["message"],
+    )
+
+
+def receipt_record(receipt: ImportReceipt) -> dict[str, Any]:
+    """A receipt as JSON values; money is text."""
+    return {name: str(value) if isinstance(value, Decimal) else value for name, value in asdict(receipt).items()}
+
+
+def receipt_from(record: Mapping[str, Any]) -> ImportReceipt:
+    values = dict(record, status=ImportStatus(record["status"]))
+    for field in fields(ImportReceipt):
+        if field.name.endswith("_cost") and values[field.name] is not None:
+            values[field.name] = Decimal(values[field.name])
+        elif isinstance(values[field.name], list):
+            values[field.name] = tuple(values[field.name])
+    return ImportReceipt(**values)

@@ -1,0 +1,177 @@
+"""Reading what was published. Pages and reading commands use a Snapshot, never the live file.
+
+Every method aggregates in the database and takes aware times, start included and end excluded. Frames have aware UTC
+times, whole numbers as Int64 (unknown is <NA>), rates and means as floats (unknown is NaN), and money as Decimal.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+import pandas as pd
+from sqlalchemy import Connection, Engine, Select, func, select
+from sqlalchemy.exc import DBAPIError
+
+from costlib.errors import ConfigError, RetryLater
+from store import read_bills, read_runs, read_usage, sample
+from store.engine import aware, open_published
+from store.home import Home
+from store.schema import SCHEMA_VERSION, charge, meta, usage_hour, usage_sample
+from store.sql import frame
+
+Bin = Literal["minute", "hour", "day"]
+CostBasis = Literal["billed", "effective"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotStatus:
+    """What one snapshot covers. A bound is None where there is nothing."""
+
+    id: str
+    published_at: datetime
+    is_sample: bool
+    usage_from: datetime | None
+    usage_to: datetime | None
+    charges_from: datetime | None
+    charges_to: datetime | None
+    currencies: tuple[str, ...]
+
+
+class Snapshot:
+    """One published state, for as long as this object lives: also after newer ones replaced it and its file is gone.
+
+    Safe to share between threads; every question has its own connection.
+    """
+
+    def __init__(self, path: Path, engine: Engine, held: Connection) -> None:
+        # `held` keeps the file's content reachable after the writer has removed its name.
+        self.path, self._engine, self._held = path, engine, held
+        facts = {row.key: row.value for row in held.execute(select(meta))}
+        held.rollback()
+        self.id: str = facts["snapshot_id"]
+        self.published_at = datetime.fromisoformat(facts["published_at"]).replace(tzinfo=UTC)
+        self.is_sample = facts.get(sample.CONTENT) == sample.SAMPLE
+        _check_version(path, int(facts["schema_version"]))
+
+    def close(self) -> None:
+        self._held.close()
+        self._engine.dispose()
+
+    def __enter__(self) -> "Snapshot":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def status(self) -> SnapshotStatus:
+        with self._connection() as connection:
+            hours = connection.execute(select(func.min(usage_hour.c.bin_start), func.max(usage_hour.c.bin_start))).one()
+            newest_sample = connection.scalar(select(func.max(usage_sample.c.scraped_at)))
+            period = select(func.min(charge.c.ChargePeriodStart), func.max(charge.c.ChargePeriodEnd))
+            charges = connection.execute(period).one()
+            currencies = connection.scalars(select(charge.c.BillingCurrency).distinct())
+            return SnapshotStatus(
+                id=self.id,
+                published_at=self.published_at,
+                is_sample=self.is_sample,
+                usage_from=aware(hours[0]),
+                usage_to=aware(newest_sample or (hours[1] and hours[1] + read_usage.HOUR)),
+                charges_from=aware(charges[0]),
+                charges_to=aware(charges[1]),
+                currencies=tuple(sorted(currencies)),
+            )
+
+    # Measurements
+
+    def usage(self, start: datetime, end: datetime, bin: Bin = "hour") -> pd.DataFrame:
+        """One row per bin, target and model. Minutes reach two days back; hours and days all the way."""
+        return self._frame(read_usage.usage(start, end, bin))
+
+    def demand(self, start: datetime, end: datetime) -> pd.DataFrame:
+        """One row per target and model: what was asked of it in the hours that begin in the window."""
+        return self._frame(read_usage.demand(start, end))
+
+    def live(self, now: datetime, window_s: float) -> pd.DataFrame:
+        """One row per scrape of the last `window_s` seconds (at most 30 minutes), summed over a target's engines.
+
+        `ttft_p95_s` is of the whole window, and so the same in every row of a target and model.
+        """
+        with self._connection() as connection:
+            return read_usage.live(connection, now, window_s)
+
+    # Bills
+
+    def daily_spend(
+        self, start: datetime, end: datetime, basis: CostBasis = "billed", by: str = "ServiceName"
+    ) -> pd.DataFrame:
+        """day, key, currency, cost, unknown_count: charges by the UTC day they begin on, exact.
+
+        `by` is a FOCUS text column, or the name of a tag; charges without it have key None. `unknown_count` says how
+        many charges have no cost on this basis, and so are missing from `cost` (None when all are).
+        """
+        return self._frame(read_bills.daily_spend(start, end, basis, by))
+
+    def spend_total(self, start: datetime, end: datetime, basis: CostBasis = "billed") -> dict[str, Decimal]:
+        """The sum per currency, which are never added; one in which no charge has a cost on this basis is absent."""
+        with self._connection() as connection:
+            rows = connection.execute(read_bills.spend_total(start, end, basis))
+            return {currency: total for currency, total in rows if total is not None}
+
+    def imports(self) -> pd.DataFrame:
+        """One row per batch (provider, billing account, billing period) ever imported, newest first."""
+        return self._frame(read_bills.imports())
+
+    # The collector's work
+
+    def sources(self, now: datetime) -> pd.DataFrame:
+        """One row per source: is it delivering? Counts are of the 24 hours before `now`."""
+        return self._frame(read_runs.sources(now))
+
+    def runs(self, limit: int = 100) -> pd.DataFrame:
+        """The newest runs of all sources, newest first."""
+        return self._frame(read_runs.runs(limit))
+
+    def _frame(self, statement: Select) -> pd.DataFrame:
+        with self._connection() as connection:
+            return frame(connection, statement)
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        with self._engine.connect() as connection:
+            yield connection
+
+
+def open_snapshot(home: Home) -> Snapshot | None:
+    """The newest published state; None when nothing was ever published in this home."""
+    try:
+        name = home.pointer.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return None
+    path = home.serving / name
+    engine = open_published(path)
+    try:
+        held = engine.connect()
+    except DBAPIError as error:
+        raise RetryLater(
+            f"{path}, which {home.pointer} names, cannot be read: {str(error.orig).splitlines()[0][:200]}."
+            " Try again; if it stays so, start `permillion collect` or import a file to publish anew."
+        ) from error
+    try:
+        return Snapshot(path, engine, held)
+    except BaseException:
+        held.close()
+        raise
+
+
+def _check_version(path: Path, found: int) -> None:
+    if found > SCHEMA_VERSION:
+        raise ConfigError(f"{path} was published by a newer Permillion; update this one.")
+    if found < SCHEMA_VERSION:
+        raise RetryLater(f"{path} was published by an older Permillion; start `permillion collect` to publish anew.")
