@@ -137,8 +137,17 @@ def _api(row: Mapping[str, Any], catalog: Catalog, as_of: date, place: str) -> A
     return ApiTokens(usd_per_mtok_input=price.usd_per_mtok_input, usd_per_mtok_output=price.usd_per_mtok_output)
 
 
-def check_expectations(file: ScenarioFile, comparison: Comparison) -> tuple[tuple[Expectation, float, bool], ...]:
-    """Each expectation with the value found and whether it is met. Raises DomainError for a name nothing computes."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """An expectation beside what was found."""
+
+    expectation: Expectation
+    found: float
+    is_met: bool
+
+
+def check_expectations(file: ScenarioFile, comparison: Comparison) -> tuple[Checked, ...]:
+    """What the file's author expected against what came out. Raises DomainError for a name nothing computes."""
     of_comparison = {
         "unit_cost_ratio": comparison.unit_cost_ratio,
         "saved_usd_per_month": comparison.saved_usd_per_month,
@@ -151,5 +160,6 @@ def check_expectations(file: ScenarioFile, comparison: Comparison) -> tuple[tupl
             found = comparison.scenario.step(wanted.of, wanted.scope or None).value
         if isinstance(found, Undefined):
             raise DomainError(f"{wanted.of} is undefined: {found.reason}.")
-        results.append((wanted, found, abs(found - wanted.value) <= wanted.tolerance_fraction * abs(wanted.value)))
+        is_met = abs(found - wanted.value) <= wanted.tolerance_fraction * abs(wanted.value)
+        results.append(Checked(expectation=wanted, found=found, is_met=is_met))
     return tuple(results)

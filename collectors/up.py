@@ -1,0 +1,113 @@
+"""Collector and dashboard together: one Ctrl-C stops both."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+from collectors.base import Target
+from collectors.demo import load_demo, sample_file
+from collectors.replay import ReplayServer
+from collectors.run import collect
+from collectors.sample_live import live_pages
+from costlib.errors import ConfigError
+from store.home import Home
+from store.read import open_snapshot
+from store.writer import Writer
+
+APP = Path(__file__).resolve().parents[1] / "app.py"
+SAMPLE_EVERY_S = 5.0
+DASHBOARD_STOP_S = 5.0
+
+
+def up(
+    home: Home, targets: Sequence[Target], *, demo: bool, port: int, every_s: float, say: Callable[[str], None]
+) -> int:
+    """Run until interrupted, or until the dashboard ends. Returns the exit code.
+
+    With `demo`, a home that holds nothing real gets the sample data, and the sample fleet is replayed as live servers.
+    """
+    _check_port(port)
+    clock = lambda: datetime.now(UTC)  # noqa: E731
+    with ExitStack() as stack:
+        if demo and _holds_real_data(home):
+            say("This home holds real data: the sample is left out.")
+        elif demo:
+            load_demo(home, clock)
+            pages = live_pages(sample_file(clock()), clock().timestamp())
+            replay = stack.enter_context(ReplayServer(pages))
+            targets = [
+                *targets,
+                *(Target(key=path.split("/")[1], url=replay.url + path, is_sample=True) for path in pages),
+            ]
+            every_s = min(every_s, SAMPLE_EVERY_S)
+        writer = stack.enter_context(Writer.open(home))
+        writer.publish(force=True)
+        dashboard = _start_dashboard(home, port)
+        try:
+            say(f"Permillion at http://localhost:{port}  ({'sample data' if demo else 'your data'}; Ctrl-C stops it)")
+            return asyncio.run(_until_stopped(writer, targets, every_s, dashboard))
+        finally:
+            _stop(dashboard)
+
+
+def _holds_real_data(home: Home) -> bool:
+    snapshot = open_snapshot(home)
+    if snapshot is None:
+        return False
+    with snapshot:
+        covered = snapshot.status()
+        return not snapshot.is_sample and (covered.usage_from or covered.charges_from) is not None
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ConfigError(f"port {port} cannot be used: {error.strerror}. Choose another with --port.") from None
+
+
+def _start_dashboard(home: Home, port: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port)]
+    # The folder decides which .streamlit/config.toml is read. A new session keeps Ctrl-C for us to pass on.
+    return subprocess.Popen(
+        command,
+        cwd=APP.parent,
+        env={**os.environ, "PERMILLION_HOME": str(home.path)},
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _stop(dashboard: subprocess.Popen[bytes]) -> None:
+    dashboard.terminate()
+    try:
+        dashboard.wait(DASHBOARD_STOP_S)
+    except subprocess.TimeoutExpired:
+        dashboard.kill()
+        dashboard.wait()
+
+
+async def _until_stopped(
+    writer: Writer, targets: Sequence[Target], every_s: float, dashboard: subprocess.Popen[bytes]
+) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    ended = asyncio.create_task(asyncio.to_thread(dashboard.wait))
+    ended.add_done_callback(lambda _: stop.set())
+    await collect(writer, targets, every_s=every_s, stop=stop)
+    if not ended.done():
+        dashboard.terminate()
+        await ended
+        return 0
+    return 1

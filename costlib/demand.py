@@ -1,0 +1,67 @@
+"""Measured demand: what the metrics say users asked for, put in place of a scenario's assumptions."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from costlib.estimate import Basis
+from costlib.scenario import Deployment, Scenario, SelfHosted
+
+# Below these, a window is too thin to replace what the scenario says (domain_math §10: 24 h is "indicative").
+LEAST_HOURS = 24.0
+LEAST_COVERAGE_FRACTION = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """Demand of one target over a window. `prefix_hit_fraction` is None when the server does not export it."""
+
+    target_key: str
+    requests_per_s: float
+    mean_prompt_tokens: float
+    mean_output_tokens: float
+    peak_to_mean_ratio: float
+    prefix_hit_fraction: float | None
+    coverage_fraction: float
+    covered_hours: float
+
+    @property
+    def is_enough(self) -> bool:
+        return (
+            self.covered_hours >= LEAST_HOURS
+            and self.coverage_fraction >= LEAST_COVERAGE_FRACTION
+            and self.requests_per_s > 0
+            and self.mean_output_tokens >= 1
+        )
+
+
+def with_measured_demand(scenario: Scenario, demands: Iterable[Demand]) -> Scenario:
+    """`scenario` with the workload measured at the target of each deployment's key, where there is enough of it.
+
+    Returns    the scenario; replaced workloads carry Basis.MEASURED, the others stay as they were
+    Valid for  targets named after deployments; windows of at least 24 h with half of it covered
+    """
+    by_target = {demand.target_key: demand for demand in demands if demand.is_enough}
+    return replace(
+        scenario,
+        deployments=tuple(
+            _measured(deployment, by_target[deployment.key]) if deployment.key in by_target else deployment
+            for deployment in scenario.deployments
+        ),
+    )
+
+
+def _measured(deployment: Deployment, demand: Demand) -> Deployment:
+    workload = replace(
+        deployment.workload,
+        requests_per_s=demand.requests_per_s,
+        mean_prompt_tokens=demand.mean_prompt_tokens,
+        mean_output_tokens=demand.mean_output_tokens,
+        peak_to_mean_ratio=max(1.0, demand.peak_to_mean_ratio),
+        basis=Basis.MEASURED,
+    )
+    supply = deployment.supply
+    if isinstance(supply, SelfHosted) and demand.prefix_hit_fraction is not None:
+        supply = replace(
+            supply, serving=replace(supply.serving, prefix_hit_fraction=min(demand.prefix_hit_fraction, 0.99))
+        )
+    return replace(deployment, workload=workload, supply=supply)

@@ -1,0 +1,33 @@
+"""Results as plain JSON values: keys are the field names, money is a string, an undefined number says why."""
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from datetime import date
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+from costlib.estimate import Undefined
+
+
+def jsonable(value: Any) -> Any:
+    """`value` for json.dumps: dataclasses become objects, Decimals strings, dates ISO texts.
+
+    >>> jsonable({"billed_cost": Decimal("5.070"), "per_mtok": Undefined(reason="no tokens")})
+    {'billed_cost': '5.070', 'per_mtok': {'undefined': 'no tokens'}}
+    """
+    if isinstance(value, Undefined):
+        return {"undefined": value.reason}
+    if isinstance(value, Enum):
+        return value.value
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: jsonable(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, date):  # datetime is one too
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [jsonable(item) for item in value]
+    return value
