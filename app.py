@@ -1,0 +1,24 @@
+"""The web door: page settings, navigation and nothing else. `permillion up` starts it."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from ui import frame
+
+ROOT = Path(__file__).parent
+
+st.set_page_config(page_title="Permillion", page_icon=str(ROOT / "static" / "icon.png"), layout="wide")
+
+frame.through_the_door()
+
+# Called on every run: without it Streamlit would discover pages/ by itself.
+chosen = st.navigation(
+    [
+        st.Page("pages/what_if.py", title="What-if", icon=":material/tune:", default=True),
+        st.Page("pages/overview.py", title="Overview", icon=":material/monitoring:"),
+        st.Page("pages/data_health.py", title="Data health", icon=":material/health_and_safety:"),
+    ],
+    position="top",
+)
+chosen.run()

@@ -1,0 +1,19 @@
+"""Data health: can I trust the numbers right now?"""
+
+import streamlit as st
+
+from ui import data, frame, health
+
+found = frame.header("Data health")
+if found is None:
+    health.first_run()
+    st.stop()
+moment = health.as_of(found)
+health.cards(found, moment)
+st.subheader("Sources", anchor=False)
+health.sources(found, moment)
+st.subheader("Billing imports", anchor=False)
+health.imports(found)
+st.subheader("Catalogue", anchor=False)
+health.catalogue(data.catalog(), moment.date())
+frame.footer(found, f"Stored in {health.place()}.")

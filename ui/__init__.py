@@ -1,0 +1,1 @@
+"""What pages share: cached readers, controls, charts and text. The only package that knows Streamlit."""

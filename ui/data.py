@@ -1,0 +1,150 @@
+"""Cached readers: the snapshot, the catalogue, today's scenario. Keyed by snapshot id, so nothing stale is served."""
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from costlib.catalog import Catalog
+from costlib.demand import Demand, with_measured_demand
+from costlib.errors import PermillionError
+from costlib.scenario import Scenario
+from costlib.scenario_file import ScenarioFile, scenario_file_from
+from costlib.units import SECONDS_PER_HOUR
+from store.catalog_files import DATA, load_catalog, read_toml
+from store.home import Home
+from store.read import CostBasis, Snapshot, SnapshotStatus, open_snapshot
+
+DEMAND_WINDOW = timedelta(days=7)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def home() -> Home:
+    return Home.default(os.environ)
+
+
+@st.cache_resource
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+def snapshot() -> Snapshot | None:
+    """The newest published state, None before the first. Each has a file name of its own, which is the key."""
+    place = home()
+    try:
+        name = place.pointer.read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+    return _opened(place.path, name)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _opened(path: Path, name: str) -> Snapshot | None:
+    return open_snapshot(Home(path))
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _status(snapshot_id: str, _snapshot: Snapshot) -> SnapshotStatus:
+    return _snapshot.status()
+
+
+def status(of: Snapshot) -> SnapshotStatus:
+    return _status(of.id, of)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _usage(snapshot_id: str, start: datetime, end: datetime, bin: str, _snapshot: Snapshot) -> pd.DataFrame:
+    return _snapshot.usage(start, end, bin)  # type: ignore[arg-type]
+
+
+def usage(of: Snapshot, start: datetime, end: datetime, bin: str = "day") -> pd.DataFrame:
+    return _usage(of.id, start, end, bin, of)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _daily_spend(
+    snapshot_id: str, start: datetime, end: datetime, basis: CostBasis, by: str, _snapshot: Snapshot
+) -> pd.DataFrame:
+    return _snapshot.daily_spend(start, end, basis, by)
+
+
+def daily_spend(of: Snapshot, start: datetime, end: datetime, basis: CostBasis, by: str) -> pd.DataFrame:
+    return _daily_spend(of.id, start, end, basis, by, of)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _demand(snapshot_id: str, start: datetime, end: datetime, _snapshot: Snapshot) -> pd.DataFrame:
+    return _snapshot.demand(start, end)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Today:
+    """The baseline of every what-if, and how it is known. `problem` is set when the user's own file cannot be used."""
+
+    scenario: Scenario
+    catalog: Catalog
+    is_sample: bool
+    measured_keys: tuple[str, ...]
+    measured_from: datetime | None
+    measured_to: datetime | None
+    problem: str = ""
+
+
+def today(of: Snapshot | None) -> Today:
+    """The home's scenario.toml, or the sample fleet without one, with measured demand where the store has enough."""
+    own = home().scenario
+    problem, file, is_sample = "", None, False
+    if own.exists():
+        try:
+            file = _scenario_file(own, own.stat().st_mtime_ns)
+            is_sample = of is not None and of.is_sample
+        except PermillionError as error:
+            problem = f"{own.name} is not used: {error}"
+    if file is None:
+        sample = DATA / "demo" / "scenario.toml"
+        file, is_sample = _scenario_file(sample, sample.stat().st_mtime_ns), True
+    scenario, measured, window = file.today, (), None
+    if of is not None and (newest := status(of).usage_to) is not None:
+        end = newest.replace(minute=0, second=0, microsecond=0)
+        window = (end - DEMAND_WINDOW, end)
+        demands = [_as_demand(row) for row in _demand(of.id, *window, of).to_dict("records")]
+        scenario = with_measured_demand(scenario, demands)
+        measured = tuple(d.target_key for d in demands if d.is_enough)
+    return Today(
+        scenario=scenario,
+        catalog=file.catalog,
+        is_sample=is_sample,
+        measured_keys=tuple(d.key for d in scenario.deployments if d.key in measured),
+        measured_from=window[0] if window else None,
+        measured_to=window[1] if window else None,
+        problem=problem,
+    )
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _scenario_file(path: Path, modified_ns: int) -> ScenarioFile:
+    return scenario_file_from(read_toml(path), catalog(), path.name, now().date())
+
+
+def _as_demand(row: dict) -> Demand:
+    def number(name: str) -> float:
+        value = row[name]
+        return 0.0 if pd.isna(value) else float(value)
+
+    hit = row["prefix_hit_fraction"]
+    return Demand(
+        target_key=row["target_key"],
+        requests_per_s=number("requests_per_s"),
+        mean_prompt_tokens=number("mean_prompt_tokens"),
+        mean_output_tokens=number("mean_output_tokens"),
+        peak_to_mean_ratio=number("peak_to_mean_ratio"),
+        prefix_hit_fraction=None if pd.isna(hit) else float(hit),
+        coverage_fraction=number("coverage_fraction"),
+        covered_hours=number("coverage_fraction") * DEMAND_WINDOW.total_seconds() / SECONDS_PER_HOUR,
+    )

@@ -1,0 +1,59 @@
+"""What every page begins with: its title, what the data are, how fresh, and a way to share."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import streamlit as st
+
+from ui import data, text
+
+STALE_AFTER = timedelta(minutes=5)
+PAGES = Path(__file__).resolve().parents[1] / "pages"
+_door_opened = False
+
+
+def through_the_door() -> None:
+    """app.py says that it ran in this server."""
+    global _door_opened
+    _door_opened = True
+
+
+def _back_through_the_door() -> None:
+    """Until `st.navigation` was called once, a server runs a page asked for by its address without app.py, and so
+    without its settings and its menu. Calling it here, and running again, puts that right."""
+    st.navigation([st.Page(path) for path in sorted(PAGES.glob("*.py"))], position="hidden")
+    st.rerun()
+
+
+def header(title: str) -> data.Snapshot | None:
+    """Draw the title row and return the snapshot to read, None when nothing was published yet."""
+    if not _door_opened:
+        _back_through_the_door()
+    try:
+        found = data.snapshot()
+    except data.PermillionError as error:
+        found = None
+        st.error(f"The stored data cannot be read: {text.label(error, 400)}", icon=":material/error:")
+    with st.container(horizontal=True, vertical_alignment="center", key="page-head"):
+        st.title(title, anchor=False, width="stretch")
+        if found is None:
+            st.badge("No data yet", icon=":material/database_off:", color="gray")
+        else:
+            if found.is_sample:
+                st.badge("Sample data", icon=":material/science:", color="orange")
+            moment = data.now()
+            stale = moment - found.published_at > STALE_AFTER
+            st.badge(
+                f"{'Stale, ' if stale else ''}published {text.age(found.published_at, moment)}",
+                icon=":material/schedule:" if stale else ":material/check_circle:",
+                color="orange" if stale else "green",
+                help="When the collector last published what it stored. Data health shows each source.",
+            )
+    return found
+
+
+def footer(found: data.Snapshot | None, *lines: str) -> None:
+    """The small print: what the figures rest on, and which snapshot they are from."""
+    sample = "Sample data: an invented fleet, priced from real list prices. " if found and found.is_sample else ""
+    stamp = f" Snapshot {text.label(found.id)}." if found else ""
+    st.caption(sample + " ".join(lines) + stamp)

@@ -1,0 +1,130 @@
+"""The figures above the what-if, and the sentences that state what its charts find."""
+
+import streamlit as st
+
+from costlib.compare import Comparison
+from costlib.estimate import Undefined
+from costlib.projection import Projection
+from costlib.units import MS_PER_S, TOKENS_PER_MTOK
+from ui import text
+
+CARD_WIDTH = 160
+
+
+def projection(comparison: Comparison) -> None:
+    """Six cards: the scenario, each with its change from today."""
+    today, scenario = comparison.today, comparison.scenario
+    saved = round(comparison.saved_usd_per_month)
+    band = scenario.usd_per_month
+    with st.grid(6, min_column_width=CARD_WIDTH):
+        st.metric(
+            "Spend per month",
+            text.money(band.mid),
+            text.change(-saved, text.money(-saved)),
+            delta_color="inverse",
+            delta_description=f"vs {text.short_money(today.usd_per_month.mid)}",
+            help="Whole replicas, around the clock, at list or stated prices. Cash: what the bill would be.",
+            border=True,
+        )
+        st.metric(
+            "Range per month",
+            f"{text.short_money(band.low)}–{text.short_money(band.high).lstrip('$')}",
+            f"{band.basis}",
+            delta_arrow="off",
+            delta_color="off",
+            delta_description="80 % band",
+            help="The same projection with step times as far off as they were for 80 % of published measurements.",
+            border=True,
+        )
+        _unit_cost(today, scenario)
+        gpus = scenario.gpus_count - today.gpus_count
+        st.metric(
+            "GPUs needed",
+            f"{scenario.gpus_count:,}",
+            text.change(gpus, f"{gpus:,}"),
+            delta_color="inverse",
+            delta_description=_gpu_names(scenario),
+            help="Whole replicas at the peak hour, no fuller than their target.",
+            border=True,
+        )
+        _latency("Time per token, peak", today.tpot_s, scenario.tpot_s, "slowest model")
+        _latency("First token, peak", today.ttft_s, scenario.ttft_s, "slowest model")
+
+
+def _unit_cost(today: Projection, scenario: Projection) -> None:
+    now, then = today.usd_per_mtok_blended, scenario.usd_per_mtok_blended
+    delta = None if isinstance(now, Undefined) or isinstance(then, Undefined) else round(then - now, 4)
+    st.metric(
+        "Cost per 1M tokens",
+        text.unit_cost(then),
+        None
+        if delta is None
+        else text.change(delta, text.unit_cost(abs(delta)) if delta > 0 else f"-{text.unit_cost(-delta)}"),
+        delta_color="inverse",
+        delta_description="input + output",
+        help=then.reason
+        if isinstance(then, Undefined)
+        else "All dollars over all answered tokens, cached ones included.",
+        border=True,
+    )
+
+
+def _latency(name: str, today: float | None, scenario: float | None, note: str) -> None:
+    delta = None if today is None or scenario is None else round((scenario - today) * MS_PER_S)
+    st.metric(
+        name,
+        text.milliseconds(scenario),
+        None if delta is None else text.change(delta, f"{delta:,} ms"),
+        delta_color="inverse",
+        delta_description=note,
+        help="Modelled for the peak hour. Undefined for APIs and stated capacities.",
+        border=True,
+    )
+
+
+def _gpu_names(projection: Projection) -> str:
+    return (
+        ", ".join(sorted({d.gpu_key.split("-")[0].upper() for d in projection.deployments if d.gpu_key})) or "no GPUs"
+    )
+
+
+def bridge_title(comparison: Comparison) -> str:
+    """What the waterfall shows, cash first and freed capacity apart."""
+    saved = comparison.saved_usd_per_month
+    freed = comparison.capacity_freed_fraction
+    capacity = "" if isinstance(freed, Undefined) else f", and frees {text.percent(freed)} of needed capacity"
+    if not comparison.changes:
+        return "**Nothing changes yet.** Move a lever to see what it would save"
+    if round(saved) == 0:
+        return f"**Saves no cash** from today to this scenario{capacity}: whole replicas stay as they are"
+    verb = "Saves" if saved > 0 else "Costs"
+    more = "a month" if saved > 0 else "more a month"
+    return f"**{verb} {text.dollars(text.short_money(abs(saved)))} {more}** from today to this scenario{capacity}"
+
+
+def unit_cost_title(comparison: Comparison) -> str:
+    idle, total = comparison.scenario.cost.idle_usd_per_month, comparison.scenario.cost.total_usd_per_month
+    share = f"{idle / total:.0%} of it is idle headroom" if total else "nothing is spent"
+    return f"**Cost per 1M tokens** {share} in this scenario"
+
+
+def unit_cost_parts(comparison: Comparison) -> list[tuple[str, dict[str, float]]]:
+    rows = []
+    for name, projection in (("Today", comparison.today), ("Scenario", comparison.scenario)):
+        mtok = projection.tokens_per_month / TOKENS_PER_MTOK or 1.0
+        parts = {
+            "Prefill": projection.cost.prefill_usd_per_month / mtok,
+            "Decode": projection.cost.decode_usd_per_month / mtok,
+            "Idle headroom": projection.cost.idle_usd_per_month / mtok,
+        }
+        rows.append((name, parts))
+    return rows
+
+
+def unit_cost_note(comparison: Comparison) -> str:
+    scenario = comparison.scenario
+    return text.dollars(
+        f"Fully loaded, scenario: input {text.unit_cost(scenario.usd_per_mtok_input)}, output "
+        f"{text.unit_cost(scenario.usd_per_mtok_output)}, blended {text.unit_cost(scenario.usd_per_mtok_blended)} "
+        "per 1M tokens. Idle headroom is paid capacity that the mean hour leaves unused."
+    )
