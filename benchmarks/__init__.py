@@ -1,0 +1,1 @@
+"""Speed and accuracy, measured and printed; never asserted. `./dev bench` runs all, `./dev bench NAME` one."""
