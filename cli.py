@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,25 +24,17 @@ from costlib.errors import ConfigError, PermillionError
 from costlib.jsonable import jsonable
 from costlib.report import whatif_text
 from costlib.scenario_file import check_expectations, scenario_file_from
+from costlib.units import seconds_from
 from store.catalog_files import load_catalog, read_toml
 from store.home import Home
-from store.read import open_snapshot
-from store.records import RUN_OK, ImportStatus, ScrapeRun
+from store.read import snapshot_of
+from store.records import RUN_OK, ImportStatus
 from store.writer import Writer
-
-
-def seconds(given: str) -> float:
-    """`15s`, `2m` or a bare number of seconds."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h)?", given.strip())
-    if not found:
-        raise typer.BadParameter(f"{given!r} is not a time; write for example 15s or 2m")
-    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2] or "s"]
-
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON; money is a string.")]
 Urls = Annotated[list[str], typer.Option("--metrics-url", help="A vLLM /metrics address, or KEY=address. Repeatable.")]
-Every = Annotated[float, typer.Option("--every", parser=seconds, metavar="TIME", help="Between scrapes, such as 15s.")]
+Every = Annotated[float, typer.Option("--every", parser=seconds_from, metavar="TIME", help="Such as 15s or 2m.")]
 NO_URLS: list[str] = []
 USAGE_WINDOW = timedelta(days=30)
 
@@ -92,17 +83,12 @@ def demo(as_json: Json = False) -> None:
 @app.command()
 def collect(metrics_url: Urls = NO_URLS, every: Every = "15s", once: bool = False) -> None:  # type: ignore
     """Scrape vLLM servers and store what they say, until stopped or once."""
-
-    def report(run: ScrapeRun) -> None:
-        typer.echo(
-            f"{run.finished_at:%H:%M:%S} {run.target_key} {run.state} {run.error or f'{run.rows_count} engines'}"
-        )
-
     with honest():
         targets = targets_of(metrics_url, home(), os.environ, now().date())
         if not targets:
             raise ConfigError("no server to scrape: give --metrics-url http://host:8000/metrics")
         with Writer.open(home()) as writer:
+            report = lambda run: typer.echo(run.text)  # noqa: E731
             runs = asyncio.run(run_collector(writer, targets, every_s=every, once=once, on_run=report))
     raise typer.Exit(int(any(run.state != RUN_OK for run in runs)))
 
@@ -122,19 +108,15 @@ def import_(
 
     with honest():
         receipts = import_files(files, home(), format_key or None, currency or None, on_progress=progress)
-    show(as_json, receipts, lambda: "\n".join(f"{r.file_name}: {r.status}. {r.detail}" for r in receipts))
+    show(as_json, receipts, lambda: "\n".join(receipt.text for receipt in receipts))
     raise typer.Exit(int(any(r.status is ImportStatus.REFUSED for r in receipts)))
 
 
 @app.command()
 def usage(as_json: Json = False) -> None:
     """Tokens, requests and coverage of the last 30 days, per server and model."""
-    with honest():
-        snapshot = open_snapshot(home())
-        if snapshot is None:
-            raise ConfigError(f"{home().path} holds nothing yet: collect from a server, or load the demo.")
-        with snapshot:
-            frame = snapshot.usage_total(now() - USAGE_WINDOW, now() + timedelta(hours=1))
+    with honest(), snapshot_of(home()) as snapshot:
+        frame = snapshot.usage_total(now() - USAGE_WINDOW, now())
     show(as_json, json.loads(frame.to_json(orient="records")), lambda: frame.T.to_string(header=False))
 
 
@@ -154,9 +136,8 @@ def doctor(metrics_url: Urls = NO_URLS, as_json: Json = False) -> None:
     """Storage, sources, and for each server which measures it exports. Exit code 1 when something is wrong."""
     with honest():
         checks = asyncio.run(examine(home(), targets_of(metrics_url, home(), os.environ, now().date()), now))
-    mark = {True: "ok  ", False: "BAD ", None: "note"}
-    show(as_json, checks, lambda: "\n".join(f"{mark[c.ok]} {c.subject}: {c.detail}" for c in checks))
-    raise typer.Exit(int(any(c.ok is False for c in checks)))
+    show(as_json, checks, lambda: "\n".join(check.text for check in checks))
+    raise typer.Exit(int(any(check.ok is False for check in checks)))
 
 
 @app.command()
@@ -165,7 +146,3 @@ def replay(recording: Path, port: int = 8000, speed: float = 1.0, loop: bool = F
     with honest():
         pages = {"/metrics": Recording.load(recording).play(speed=speed, loop=loop)}
         asyncio.run(serve(pages, port=port, on_start=lambda url: typer.echo(f"{url}/metrics")))
-
-
-if __name__ == "__main__":
-    app()

@@ -1,6 +1,7 @@
 """Names every doctest may use: the shipped catalogue."""
 
 import pytest
+
 from store.catalog_files import load_catalog
 
 

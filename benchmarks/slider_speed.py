@@ -58,7 +58,7 @@ def main() -> None:
         empty.write_text(EMPTY_PAGE)
         with _server([sys.executable, "-m", "streamlit", "run", str(empty)], "--server.port", folder) as url:
             _measure(browser, url, "yardstick: empty page, slider + chart", "[data-testid=stPlotlyChart]")
-        command = [sys.executable, "-m", "cli", "up", "--demo"]
+        command = [str(Path(sys.executable).with_name("permillion")), "up", "--demo"]
         with _server(command, "--port", str(Path(folder) / "home")) as url:
             address = f"{url}/?prefix_caching.enabled=true"
             _measure(

@@ -3,6 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
+
+import pandas as pd
 
 from collectors.base import CollectContext, Target
 from collectors.http import HttpClient
@@ -20,6 +23,11 @@ class Check:
     subject: str
     ok: bool | None
     detail: str
+
+    @property
+    def text(self) -> str:
+        mark = {True: "ok  ", False: "BAD ", None: "note"}[self.ok]
+        return f"{mark} {self.subject}: {self.detail}"
 
 
 async def examine(home: Home, targets: Sequence[Target], clock: Callable[[], datetime]) -> list[Check]:
@@ -46,16 +54,15 @@ def _storage(home: Home, now: datetime) -> list[Check]:
         stored = Check(subject="storage", ok=True, detail=f"{content}, snapshot {snapshot.id}")
         return [
             stored,
-            *(
-                Check(
-                    subject=f"source {row['source_key']}",
-                    ok=row["state"] == RUN_OK,
-                    detail=f"{row['state']}; {row['gaps_count']} gaps in 24 h; "
-                    f"last success {row['last_success_at']}; last error: {row['last_error'] or 'none'}",
-                )
-                for row in snapshot.sources(now).to_dict("records")
-            ),
+            *(_source(row) for row in snapshot.sources(now).to_dict("records")),
         ]
+
+
+def _source(row: dict[str, Any]) -> Check:
+    error = f"; last error: {row['last_error']}" if isinstance(row["last_error"], str) else ""
+    seen = "never" if pd.isna(row["last_success_at"]) else f"{row['last_success_at']:%Y-%m-%d %H:%M:%S} UTC"
+    detail = f"{row['state']}; {row['gaps_count']} gaps in 24 h; last success {seen}{error}"
+    return Check(subject=f"source {row['source_key']}", ok=row["state"] == RUN_OK, detail=detail)
 
 
 async def _server(target: Target, http: HttpClient, clock: Callable[[], datetime]) -> list[Check]:
@@ -66,7 +73,9 @@ async def _server(target: Target, http: HttpClient, clock: Callable[[], datetime
     except PermillionError as error:
         return [Check(subject=target.key, ok=False, detail=str(error))]
     engines = {(finding.model_key, finding.engine_key) for finding in findings}
-    reached = Check(subject=target.key, ok=True, detail=f"{len(body):,} bytes, {len(engines)} engines")
+    reached = Check(
+        subject=target.key, ok=True, detail=f"{len(body):,} bytes, {len(engines)} engine{'s' * (len(engines) > 1)}"
+    )
     # Replicas of one server export alike: the same remark is made once.
     remarks = dict.fromkeys(
         (f"{target.key} {finding.measure}", finding.state is vllm.FindingState.PRESENT, finding.why)

@@ -1,7 +1,7 @@
 """The sample fleet: eight weeks of hourly usage and a bill that ties to its GPU-hours. Deterministic for a given end.
 
 Everything follows from data/demo/scenario.toml: demand is a weekly curve around each deployment's mean, and what vLLM
-would have measured is what the engine model says for that demand. `sample_live.py` is the same fleet as a /metrics page.
+would have measured is what the engine model says for that demand. `sample_live.py` is the same fleet, live.
 """
 
 import csv

@@ -113,3 +113,13 @@ def exact_sum(amounts: Iterable[Decimal]) -> Decimal:
     for amount in amounts:
         total = _EXACT_SUM.add(total, amount)
     return total
+
+
+def exact_text(amount: Decimal) -> str:
+    """Every digit of `amount`, without exponent and without zeros at the end.
+
+    >>> exact_text(Decimal("5.075027390510000000")), exact_text(Decimal("1E+3"))
+    ('5.07502739051', '1000')
+    """
+    text = format(amount, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -6,11 +6,11 @@ and every number must be covered by a source with a date.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields, replace
-from datetime import date
+from datetime import date, datetime
 from enum import Enum
 from typing import Any, TypeVar, get_type_hints
 
-from costlib.errors import ConfigError, UnknownKey
+from costlib.errors import ConfigError, DomainError, UnknownKey
 from costlib.hardware import GpuSpec, MigProfile, Precision
 from costlib.models import AttentionLayers, ModelSpec
 from costlib.pricing import GpuPrice, TokenPrice
@@ -40,8 +40,8 @@ class Catalog:
             self,
             gpus=_merged(other.gpus, self.gpus),
             models=_merged(other.models, self.models),
-            gpu_prices=other.gpu_prices + self.gpu_prices,
-            token_prices=other.token_prices + self.token_prices,
+            gpu_prices=_merged(other.gpu_prices, self.gpu_prices),
+            token_prices=_merged(other.token_prices, self.token_prices),
         )
 
 
@@ -55,7 +55,10 @@ def _find(what: str, entries: Iterable[Entry], key: str) -> Entry:
     raise UnknownKey(what, key, (entry.key for entry in entries))
 
 
-def _merged(first: tuple[Entry, ...], second: tuple[Entry, ...]) -> tuple[Entry, ...]:
+Keyed = TypeVar("Keyed", GpuSpec, ModelSpec, GpuPrice, TokenPrice)
+
+
+def _merged(first: tuple[Keyed, ...], second: tuple[Keyed, ...]) -> tuple[Keyed, ...]:
     taken = {entry.key for entry in first}
     return first + tuple(entry for entry in second if entry.key not in taken)
 
@@ -158,7 +161,24 @@ def build(spec: type[Spec], doc: Mapping[str, Any], where: str) -> Spec:
     }
     if missing := sorted(needed - set(doc)):
         raise ConfigError(f"{where}: {', '.join(missing)} missing.")
-    return spec(**{name: convert(value, hints[name], f"{where} {name}") for name, value in doc.items()})
+    try:
+        return spec(**{name: convert(value, hints[name], f"{where} {name}") for name, value in doc.items()})
+    except DomainError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def table(value: Any, where: str) -> Mapping[str, Any]:
+    """`value` if it is a table of the file; raises ConfigError naming the place otherwise."""
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where}: expected a table, not {str(value)[:80]!r}.")
+    return value
+
+
+def tables(value: Any, where: str) -> tuple[Mapping[str, Any], ...]:
+    """`value` if it is a list of tables."""
+    if not isinstance(value, list | tuple):
+        raise ConfigError(f"{where}: expected a list of tables ([[…]]), not {str(value)[:80]!r}.")
+    return tuple(table(row, where) for row in value)
 
 
 def check_keys(doc: Mapping[str, Any], known: Iterable[str], where: str) -> None:
@@ -183,7 +203,7 @@ def convert(value: Any, hint: Any, where: str) -> Any:
         if hint is int and value != int(value):
             raise ConfigError(f"{where}: expected a whole number, not {value!r}.")
         return int(value) if hint is int else float(value)
-    if hint in (str, date) and not isinstance(value, hint):
+    if hint in (str, date) and (not isinstance(value, hint) or isinstance(value, datetime)):
         raise ConfigError(f"{where}: expected a {hint.__name__}, not {value!r}.")
     return value
 

@@ -76,7 +76,7 @@ def compare(
                 known[subset] = before.usd_per_month.mid
         return known[subset]
 
-    freed: float | Undefined = Undefined(reason="no self-hosted deployment today")
+    freed: float | Undefined = Undefined(reason="today needs no GPUs")
     if before.needed_gpus_ratio:
         freed = 1 - after.needed_gpus_ratio / before.needed_gpus_ratio
     return Comparison(

@@ -100,9 +100,9 @@ def decode_step_s(
         gpu.hbm_bytes_per_s * constants.bandwidth_efficiency_fraction
     )
     linear_s = FLOP_PER_PARAM_AND_TOKEN * model.active_params_count / gpu.peak_flop_per_s(serving.weight_precision)
-    attention_s = attention_flop(model, context_tokens - 0.5, context_tokens + 0.5) / gpu.peak_flop_per_s(
-        Precision.BF16
-    )
+    attention_s = attention_flop(
+        model, context_tokens - 0.5, context_tokens + 0.5, decoding=True
+    ) / gpu.peak_flop_per_s(Precision.BF16)
     compute_s = sequences * (linear_s + attention_s) / (group * constants.compute_efficiency_fraction)
     overhead_s = model.layers_count * constants.layer_overhead_s
     return np.maximum(memory_s, compute_s) + link_s(model, gpu, group, sequences, constants) + overhead_s

@@ -14,6 +14,8 @@ A message says what is wrong, where, which values are allowed, and what to do ne
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+MOST_LISTED = 20
+
 
 class PermillionError(Exception):
     """Base of all errors whose message is meant for the user."""
@@ -26,11 +28,12 @@ class ConfigError(PermillionError):
 class UnknownKey(ConfigError):
     def __init__(self, what: str, key: object, known: Iterable[str], where: str = "") -> None:
         names = sorted(known)
-        near = get_close_matches(str(key), names, n=1, cutoff=0.5)
+        near = get_close_matches(str(key), names, n=5, cutoff=0.5)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         place = f" in {where}" if where else ""
-        shown = ", ".join(names[:40]) or "none"
-        super().__init__(f"unknown {what} {str(key)[:80]!r}{place}.{hint} Known: {shown}.")
+        # A long list helps nobody: then only what looks alike is named.
+        listed = names if len(names) <= MOST_LISTED else [*near[1:], f"{len(names)} in all"]
+        super().__init__(f"unknown {what} {str(key)[:80]!r}{place}.{hint} Known: {', '.join(listed) or 'none'}.")
 
 
 class RetryLater(PermillionError):

@@ -7,6 +7,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
+from costlib.billing import exact_text
 from costlib.estimate import Undefined
 
 
@@ -14,7 +15,7 @@ def jsonable(value: Any) -> Any:
     """`value` for json.dumps: dataclasses become objects, Decimals strings, dates ISO texts.
 
     >>> jsonable({"billed_cost": Decimal("5.070"), "per_mtok": Undefined(reason="no tokens")})
-    {'billed_cost': '5.070', 'per_mtok': {'undefined': 'no tokens'}}
+    {'billed_cost': '5.07', 'per_mtok': {'undefined': 'no tokens'}}
     """
     if isinstance(value, Undefined):
         return {"undefined": value.reason}
@@ -23,7 +24,7 @@ def jsonable(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: jsonable(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Decimal):
-        return format(value, "f")
+        return exact_text(value)
     if isinstance(value, date):  # datetime is one too
         return value.isoformat()
     if isinstance(value, Mapping):

@@ -6,7 +6,7 @@ from datetime import date
 from enum import StrEnum
 from typing import TypeVar
 
-from costlib.errors import ConfigError, DomainError
+from costlib.errors import ConfigError, DomainError, UnknownKey
 from costlib.sources import Source
 
 
@@ -51,13 +51,16 @@ Price = TypeVar("Price", GpuPrice, TokenPrice)
 def price_at(prices: Iterable[Price], key: str, on: date) -> Price:
     """The entry of `key` in force on day `on`: the latest with valid_from <= on.
 
-    Raises ConfigError when the first price of `key` starts after `on`.
+    Raises ConfigError when the first price of `key` starts after `on`, UnknownKey when there is none.
     """
-    entries = sorted((p for p in prices if p.key == key), key=lambda p: p.valid_from)
+    known = tuple(prices)
+    entries = sorted((p for p in known if p.key == key), key=lambda p: p.valid_from)
+    if not entries:
+        raise UnknownKey("price", key, {p.key for p in known})
     in_force = [p for p in entries if p.valid_from <= on]
     if not in_force:
-        starts = entries[0].valid_from if entries else "never"
-        raise ConfigError(f"price {key!r} is not known on {on}: its first entry starts {starts}. Choose a later as_of.")
+        first = entries[0].valid_from
+        raise ConfigError(f"price {key!r} is not known on {on}: its first entry starts {first}. Choose a later as_of.")
     return in_force[-1]
 
 

@@ -189,7 +189,8 @@ def _price_hosted(
     replicas = fleet_size(capacity)
     trace("replicas_count", replicas, "max(min, ceil(peak / (capacity x target busy)))")
     per_hour = trace("usd_per_hour", replicas * group * price, "replicas x GPUs x USD per GPU-hour")
-    busy = trace("busy_fraction", work.requests_per_s / (replicas * capacity) if replicas else 0.0, "mean / capacity")
+    mean_load = work.requests_per_s / (replicas * capacity) if replicas else 0.0
+    busy = trace("busy_fraction", min(1.0, mean_load), "mean / capacity")
     month = per_hour * scenario.hours_per_month
     per_replica = peak / replicas if replicas else 0.0
     running = replica.running_count(per_replica)

@@ -6,7 +6,7 @@ from enum import StrEnum
 import numpy as np
 
 from costlib.engine import EngineConstants, decode_step_s, prefill_s
-from costlib.errors import DoesNotFit
+from costlib.errors import DoesNotFit, DomainError
 from costlib.hardware import GpuSpec
 from costlib.kvcache import concurrent_sequences
 from costlib.models import ModelSpec
@@ -100,6 +100,11 @@ def solve_replica(
     Raises     DoesNotFit, DomainError
     Source     docs/method.md; Agrawal et al., Sarathi-Serve, OSDI 2024
     """
+    if workload.tokens_per_request > model.max_context_tokens:
+        raise DomainError(
+            f"requests of {workload.tokens_per_request:,.0f} tokens exceed the {model.max_context_tokens:,} that "
+            f"{model.name} can hold; use a model with a longer context or shorten prompts."
+        )
     outputs = workload.mean_output_tokens
     uncached_per_output = workload.mean_prompt_tokens * (1 - serving.prefix_hit_fraction) / outputs
     limits = {

@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from costlib.hardware import GpuSpec, Precision
 from costlib.kvcache import weight_bytes
-from costlib.models import AttentionKind, ModelSpec
+from costlib.models import AttentionKind, AttentionLayers, ModelSpec
 from costlib.serving import ServingConfig
 
 FLOP_PER_PARAM_AND_TOKEN = 2.0  # one multiply, one add
@@ -24,11 +24,13 @@ def ridge_flop_per_byte(gpu: GpuSpec, precision: Precision = Precision.BF16) -> 
     return gpu.peak_flop_per_s(precision) / gpu.hbm_bytes_per_s
 
 
-def attention_flop(model: ModelSpec, first_token: float, last_token: float) -> float:
+def attention_flop(model: ModelSpec, first_token: float, last_token: float, decoding: bool = False) -> float:
     """FLOPs of causal attention while the context grows from `first_token` to `last_token` tokens.
 
-    Equation   sum over groups of  4 L H d x (integral of min(s, w) ds from first to last)
-    Symbols    L layers   H query heads   d head size   w window (infinite for full attention)
+    Equation   sum over groups of  L H f x (integral of min(s, w) ds from first to last)
+    Symbols    L layers   H query heads   w window (infinite for full attention)   f FLOPs per pair of tokens and head:
+               4 d (QK and AV);  MLA 2 (2 d + d_r) in prefill, and 2 (2 r + d_r) in decode, which works on the latent
+               d head size   r latent rank   d_r rotary size
     Returns    [FLOP]; no FLOP is counted for the masked half
     Valid for  prefill and decode alike; linear-attention layers are taken as part of the 2 P term
     Raises     nothing
@@ -42,9 +44,15 @@ def attention_flop(model: ModelSpec, first_token: float, last_token: float) -> f
         if group.kind is AttentionKind.LINEAR:
             continue
         window = group.window_tokens if group.kind is AttentionKind.SLIDING else np.inf
-        weight = ATTENTION_FLOP_PER_HEAD_ELEMENT * group.layers_count * model.heads_count * group.head_dim_count
+        weight = group.layers_count * model.heads_count * _flop_per_pair(group, decoding)
         total += weight * (_area(last_token, window) - _area(first_token, window))
     return total
+
+
+def _flop_per_pair(group: AttentionLayers, decoding: bool) -> float:
+    if group.kind is AttentionKind.MLA:
+        return 2.0 * (2 * (group.latent_rank_count if decoding else group.head_dim_count) + group.rope_dim_count)
+    return ATTENTION_FLOP_PER_HEAD_ELEMENT * group.head_dim_count
 
 
 def _area(tokens: float, window: float) -> float:

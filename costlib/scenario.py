@@ -85,6 +85,11 @@ class Scenario:
     def hosted(self) -> tuple[SelfHosted, ...]:
         return tuple(d.supply for d in self.deployments if isinstance(d.supply, SelfHosted))
 
+    @property
+    def modelled(self) -> tuple[SelfHosted, ...]:
+        """Self-hosted deployments whose capacity the engine model computes: the ones that serving levers act on."""
+        return tuple(hosted for hosted in self.hosted if hosted.stated_tokens_per_s is None)
+
     def with_serving(self, **changes: Any) -> "Scenario":
         """This scenario with the same serving settings changed on every self-hosted deployment."""
         return replace(

@@ -5,7 +5,17 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from costlib.catalog import Catalog, build, check_keys, convert, gpu_from, model_from, prices_from
+from costlib.catalog import (
+    Catalog,
+    build,
+    check_keys,
+    convert,
+    gpu_from,
+    model_from,
+    prices_from,
+    table,
+    tables,
+)
 from costlib.compare import Comparison
 from costlib.errors import ConfigError, DomainError
 from costlib.estimate import Undefined
@@ -22,6 +32,7 @@ DEPLOYMENT_KEYS = {
     "key", "model", "gpu", "product", "max_tpot_s", "stated_tokens_per_s", "metrics_url",
     "workload", "serving", "purchase", "api",
 }  # fmt: skip
+PRICE_KINDS = ("gpu_hour", "token")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,18 +63,24 @@ class ScenarioFile:
 def scenario_file_from(doc: Mapping[str, Any], catalog: Catalog, where: str, as_of: date) -> ScenarioFile:
     """The parsed file. `as_of` dates the prices when the file does not. Raises ConfigError naming the place."""
     check_keys(doc, TOP_KEYS, where)
+
+    def part(name: str) -> Mapping[str, Any]:
+        return table(doc.get(name, {}), f"{where} {name}")
+
     own = Catalog(
-        gpus=tuple(gpu_from(key, _cited(body)) for key, body in doc.get("gpus", {}).items()),
-        models=tuple(model_from(key, _cited(body)) for key, body in doc.get("models", {}).items()),
+        gpus=tuple(gpu_from(key, _cited(body, where)) for key, body in part("gpus").items()),
+        models=tuple(model_from(key, _cited(body, where)) for key, body in part("models").items()),
     )
-    for stem, body in doc.get("prices", {}).items():
-        rows = {kind: [_cited(row) for row in body.get(kind, ())] for kind in ("gpu_hour", "token")}
+    for stem, body in part("prices").items():
+        place = f"{where} prices.{stem}"
+        body = table(body, place)
+        rows = {kind: [_cited(row, place) for row in tables(body.get(kind, ()), place)] for kind in PRICE_KINDS}
         hourly, token = prices_from(stem, {**body, **rows})
         own = replace(own, gpu_prices=(*own.gpu_prices, *hourly), token_prices=(*own.token_prices, *token))
     catalog = catalog.with_entries(own)
     as_of = convert(doc.get("as_of", as_of), date, f"{where} as_of")
-    rows = doc.get("deployments", ())
-    if not rows:
+    deployments = tables(doc.get("deployments", ()), f"{where} deployments")
+    if not deployments:
         raise ConfigError(f"{where}: needs at least one [[deployments]] table.")
     numbers = {key: doc[key] for key in ("hours_per_month", "target_usd_per_mtok") if key in doc}
     today = build(
@@ -72,23 +89,29 @@ def scenario_file_from(doc: Mapping[str, Any], catalog: Catalog, where: str, as_
             "key": "today",
             "label": doc.get("label", "Today"),
             "as_of": as_of,
-            "deployments": tuple(_deployment(row, catalog, as_of, where) for row in rows),
+            "deployments": tuple(_deployment(row, catalog, as_of, where) for row in deployments),
             **numbers,
         },
         where,
     )
     return ScenarioFile(
         today=today,
-        levers=tuple(doc.get("levers", {}).items()),
-        expectations=tuple(build(Expectation, row, f"{where} [[expect]]") for row in doc.get("expect", ())),
+        levers=tuple((key, table(values, f"{where} levers.{key}")) for key, values in part("levers").items()),
+        expectations=tuple(
+            build(Expectation, row, f"{where} [[expect]]") for row in tables(doc.get("expect", ()), f"{where} expect")
+        ),
         catalog=catalog,
-        metrics_urls=tuple((row["key"], row["metrics_url"]) for row in rows if "metrics_url" in row),
+        metrics_urls=tuple(
+            (row["key"], convert(row["metrics_url"], str, f"{where} {row['key']} metrics_url"))
+            for row in deployments
+            if "metrics_url" in row
+        ),
     )
 
 
-def _cited(body: Mapping[str, Any]) -> dict[str, Any]:
+def _cited(body: Any, where: str) -> dict[str, Any]:
     """A file's own entries need no citation: the file is their source."""
-    return {"sources": [{"title": "stated in the scenario file", "retrieved_on": date.min}], **body}
+    return {"sources": [{"title": "stated in the scenario file", "retrieved_on": date.min}], **table(body, where)}
 
 
 def _deployment(row: Mapping[str, Any], catalog: Catalog, as_of: date, where: str) -> Deployment:
@@ -101,39 +124,50 @@ def _deployment(row: Mapping[str, Any], catalog: Catalog, as_of: date, where: st
         raise ConfigError(
             f"{place}: give either `gpu` (self-hosted) or an [deployments.api] table (bought by the token)."
         )
-    supply = _api(row["api"], catalog, as_of, place) if "api" in row else _hosted(row, catalog, as_of, place)
+    supply = _api(row, catalog, as_of, place) if "api" in row else _hosted(row, catalog, as_of, place)
     limits = {key: row[key] for key in ("max_tpot_s", "product") if key in row}
     body = {"key": row["key"], "model_key": row["model"], "supply": supply, **limits}
-    return build(Deployment, {**body, "workload": build(Workload, row["workload"], f"{place} workload")}, place)
+    return build(
+        Deployment,
+        {**body, "workload": build(Workload, table(row["workload"], f"{place} workload"), f"{place} workload")},
+        place,
+    )
 
 
 def _hosted(row: Mapping[str, Any], catalog: Catalog, as_of: date, place: str) -> SelfHosted:
     gpu = catalog.gpu(row["gpu"])
-    purchase = dict(row.get("purchase", {}))
+    purchase = table(row.get("purchase", {}), f"{place} purchase")
     check_keys(purchase, {"usd_per_gpu_hour", "shares"}, f"{place} purchase")
     shares = tuple(
-        (key, convert(share, float, f"{place} share {key}")) for key, share in purchase.get("shares", {}).items()
+        (key, convert(share, float, f"{place} share {key}"))
+        for key, share in table(purchase.get("shares", {}), f"{place} shares").items()
     )
     for key, _ in shares:
         price = price_at(catalog.gpu_prices, key, as_of)
         if price.gpu_key != gpu.key:
             raise ConfigError(f"{place}: price {key!r} is for {price.gpu_key}, and the deployment runs on {gpu.key}.")
     stated = purchase.get("usd_per_gpu_hour")
-    mix = PurchaseMix(
-        shares=shares,
-        stated_usd_per_gpu_hour=None if stated is None else convert(stated, float, f"{place} usd_per_gpu_hour"),
-    )
-    body = {"gpu_key": gpu.key, "serving": build(ServingConfig, row.get("serving", {}), f"{place} serving")}
+    stated_price = {} if stated is None else {"stated_usd_per_gpu_hour": stated}
+    mix = build(PurchaseMix, {"shares": shares, **stated_price}, f"{place} purchase")
+    body = {
+        "gpu_key": gpu.key,
+        "serving": build(ServingConfig, table(row.get("serving", {}), f"{place} serving"), f"{place} serving"),
+    }
     if "stated_tokens_per_s" in row:
         body["stated_tokens_per_s"] = row["stated_tokens_per_s"]
     return build(SelfHosted, {**body, "purchase": mix}, place)
 
 
 def _api(row: Mapping[str, Any], catalog: Catalog, as_of: date, place: str) -> ApiTokens:
-    if "price" not in row:
-        return build(ApiTokens, row, f"{place} api")
-    check_keys(row, {"price"}, f"{place} api")
-    price = price_at(catalog.token_prices, row["price"], as_of)
+    api = table(row["api"], f"{place} api")
+    if "price" not in api:
+        return build(ApiTokens, api, f"{place} api")
+    check_keys(api, {"price"}, f"{place} api")
+    price = price_at(catalog.token_prices, api["price"], as_of)
+    if price.model_key != row["model"]:
+        raise ConfigError(
+            f"{place}: price {price.key!r} is for {price.model_key}, and the deployment is {row['model']}."
+        )
     return ApiTokens(usd_per_mtok_input=price.usd_per_mtok_input, usd_per_mtok_output=price.usd_per_mtok_output)
 
 

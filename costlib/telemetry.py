@@ -154,6 +154,8 @@ def _histogram_increase(previous: Histogram | None, current: Histogram | None, r
         return current
     if previous is None or previous.bounds != current.bounds:
         return None
+    if current.count < previous.count:
+        return current
     return Histogram(
         bounds=current.bounds,
         cumulative_counts=tuple(

@@ -4,6 +4,8 @@ Everything in costlib is in base units: bytes, seconds, FLOP, tokens, US dollars
 1e6, 1e9, 1024**3 and 3600; `tests/test_repo.py` looks for them elsewhere.
 """
 
+import re
+
 KILO = 1e3
 MEGA = 1e6
 GIGA = 1e9
@@ -56,6 +58,18 @@ UNIT_OF_SUFFIX = {
     "gpu_memory_utilization": "1",
     "hours_per_month": "h/month",
 }
+
+
+def seconds_from(text: str) -> float:
+    """A time as people write it: `15s`, `2m`, `1h`, or a bare number of seconds.
+
+    >>> seconds_from("15s"), seconds_from("2 m"), seconds_from("0.5")
+    (15.0, 120.0, 0.5)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
+    if not found:
+        raise ValueError(f"{text!r} is not a time; write for example 15s, 2m or 1h")
+    return float(found[1]) * {"": 1.0, "s": 1.0, "m": SECONDS_PER_MINUTE, "h": SECONDS_PER_HOUR}[found[2]]
 
 
 def unit_of(name: str) -> str | None:

@@ -1,6 +1,7 @@
 """What users ask for."""
 
 from dataclasses import dataclass
+from math import inf
 
 from costlib.errors import DomainError
 from costlib.estimate import Basis
@@ -24,11 +25,12 @@ class Workload:
     basis: Basis = Basis.ASSUMED
 
     def __post_init__(self) -> None:
-        if self.requests_per_s < 0:
-            raise DomainError(f"requests_per_s must be 0 or more, not {self.requests_per_s}.")
-        if self.mean_prompt_tokens < 0 or self.mean_output_tokens < 1:
+        for name in ("requests_per_s", "output_cv_ratio"):
+            if not 0 <= getattr(self, name) < inf:
+                raise DomainError(f"{name} must be 0 or more, not {getattr(self, name)}.")
+        if not (0 <= self.mean_prompt_tokens < inf and 1 <= self.mean_output_tokens < inf):
             raise DomainError("a request needs mean_prompt_tokens of 0 or more and mean_output_tokens of 1 or more.")
-        if self.peak_to_mean_ratio < 1:
+        if not 1 <= self.peak_to_mean_ratio < inf:
             raise DomainError(f"peak_to_mean_ratio is peak over mean, so 1 or more, not {self.peak_to_mean_ratio}.")
         if not 0 <= self.answered_fraction <= 1:
             raise DomainError(f"answered_fraction is a share from 0 to 1, not {self.answered_fraction}.")

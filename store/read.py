@@ -94,6 +94,10 @@ class Snapshot:
         """One row per bin, target and model. Minutes reach two days back; hours and days all the way."""
         return self._frame(read_usage.usage(start, end, bin))
 
+    def usage_total(self, start: datetime, end: datetime) -> pd.DataFrame:
+        """One row per target and model: the sums of `usage` over the hours that begin in the window."""
+        return self._frame(read_usage.usage_total(start, end))
+
     def demand(self, start: datetime, end: datetime) -> pd.DataFrame:
         """One row per target and model: what was asked of it in the hours that begin in the window."""
         return self._frame(read_usage.demand(start, end))
@@ -168,6 +172,14 @@ def open_snapshot(home: Home) -> Snapshot | None:
     except BaseException:
         held.close()
         raise
+
+
+def snapshot_of(home: Home) -> Snapshot:
+    """`open_snapshot` for a command that has nothing to say without one."""
+    found = open_snapshot(home)
+    if found is None:
+        raise ConfigError(f"{home.path} holds nothing yet: collect from a server, import a bill, or load the demo.")
+    return found
 
 
 def _check_version(path: Path, found: int) -> None:

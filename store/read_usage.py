@@ -6,7 +6,7 @@ from itertools import accumulate
 from operator import add
 
 import pandas as pd
-from sqlalchemy import ColumnElement, Connection, Double, Select, and_, case, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Double, Select, Table, and_, case, cast, func, select
 
 from costlib.telemetry import COUNTERS, GAUGES, quantile
 from costlib.units import SECONDS_PER_HOUR
@@ -28,20 +28,31 @@ def usage(start: datetime, end: datetime, bin: str) -> Select:
     table = usage_minute if bin == "minute" else usage_hour
     bin_start = time_bin(bin, table.c.bin_start)
     return (
-        select(
-            bin_start.label("bin_start"),
-            table.c.target_key,
-            table.c.model_key,
-            *(_total(table.c[name]).label(name) for name in COUNTERS),
-            _total(table.c.samples_count).label("samples_count"),
-            *(func.sum(table.c[name]).label(name) for name in _SECONDS),
-            *(_mean(table.c[name], table.c.observed_s).label(name) for name in GAUGES),
-            func.max(table.c.kv_usage_max_fraction).label("kv_usage_max_fraction"),
-        )
+        select(bin_start.label("bin_start"), table.c.target_key, table.c.model_key, *_measures(table))
         .where(_within(table.c.bin_start, start, end))
         .group_by(bin_start, table.c.target_key, table.c.model_key)
         .order_by("bin_start", table.c.target_key, table.c.model_key)
     )
+
+
+def usage_total(start: datetime, end: datetime) -> Select:
+    hour = usage_hour.c
+    return (
+        select(hour.target_key, hour.model_key, *_measures(usage_hour))
+        .where(_within(hour.bin_start, start, end))
+        .group_by(hour.target_key, hour.model_key)
+        .order_by(hour.target_key, hour.model_key)
+    )
+
+
+def _measures(table: Table) -> list[ColumnElement]:
+    return [
+        *(_total(table.c[name]).label(name) for name in COUNTERS),
+        _total(table.c.samples_count).label("samples_count"),
+        *(func.sum(table.c[name]).label(name) for name in _SECONDS),
+        *(_mean(table.c[name], table.c.observed_s).label(name) for name in GAUGES),
+        func.max(table.c.kv_usage_max_fraction).label("kv_usage_max_fraction"),
+    ]
 
 
 def demand(start: datetime, end: datetime) -> Select:

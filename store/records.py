@@ -5,6 +5,8 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from costlib.billing import exact_text
+
 # The state of a run that worked. Any other word names what failed ("timeout", "refused", "too_large", ...).
 RUN_OK = "ok"
 
@@ -23,6 +25,11 @@ class ScrapeRun:
     every_s: float | None = None  # how often this source is read; None when it is read once
     kind: str = "scrape"
     is_sample: bool = False
+
+    @property
+    def text(self) -> str:
+        """The run in one line."""
+        return f"{self.finished_at:%H:%M:%S} {self.target_key} {self.state} {self.error or f'{self.rows_count} rows'}"
 
 
 class ImportStatus(StrEnum):
@@ -48,3 +55,16 @@ class ImportReceipt:
     currency: str | None = None  # "EUR, USD" when the file bills in several, which are never added
     periods: tuple[str, ...] = ()  # billing periods found, as YYYY-MM
     superseded: tuple[str, ...] = ()  # the batches this delivery replaced
+
+    @property
+    def text(self) -> str:
+        """The receipt in one line, with every digit of its sums."""
+        sums = {
+            "BilledCost": self.billed_cost,
+            "EffectiveCost": self.effective_cost,
+            "ListCost": self.list_cost,
+            "ContractedCost": self.contracted_cost,
+        }
+        known = ", ".join(f"{name} {exact_text(cost)}" for name, cost in sums.items() if cost is not None)
+        amounts = f" {known} {self.currency}." if known else ""
+        return f"{self.file_name}: {self.status}. {self.detail}.{amounts}".replace("..", ".")

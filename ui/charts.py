@@ -74,7 +74,7 @@ def waterfall(today: float, changes: Sequence[tuple[str, float]], scenario: floa
         BAR_HEIGHT * len(names) + 24,
         bargap=0.35,
         showlegend=False,
-        xaxis={"range": [0, most * 1.16], "showticklabels": False, "showgrid": False},
+        xaxis={"range": [0, most * 1.25], "showticklabels": False, "showgrid": False},
         yaxis={"autorange": "reversed", "showgrid": False, "tickfont": {"color": palette.text}, "ticksuffix": "  "},
     )
     return {"data": [bars], "layout": frame}

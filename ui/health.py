@@ -117,4 +117,4 @@ def _exact(cost: object) -> str:
     if cost is None or pd.isna(cost):
         return text.UNKNOWN
     whole, _, rest = f"{cost:,f}".partition(".")
-    return f"{whole}.{rest.rstrip('0').ljust(2, '0')}"
+    return f"{whole}.{rest.rstrip('0').ljust(2, '0')}"  # two decimals at least, as money is read

@@ -23,8 +23,11 @@ def _edit(values: Values) -> dict[str, Any]:
 
 
 def refuse(scenario: Scenario, values: Values, catalog: Catalog) -> Refusal | None:
-    if not scenario.hosted:
-        return Refusal(reason="every model is bought by the token", remedy="host one to set its batch limits")
+    if not scenario.modelled:
+        return Refusal(
+            reason="no deployment has a modelled capacity: each is bought by the token or states its throughput",
+            remedy="host one without stated_tokens_per_s to set its batch limits",
+        )
     for hosted in apply(scenario, values, catalog).hosted:
         sequences, tokens = hosted.serving.max_num_seqs, hosted.serving.max_num_batched_tokens
         if tokens < sequences:

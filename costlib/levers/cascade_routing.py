@@ -37,6 +37,8 @@ def _routed(scenario: Scenario, small: ModelSpec, catalog: Catalog) -> list[Depl
 def refuse(scenario: Scenario, values: Values, catalog: Catalog) -> Refusal | None:
     small = catalog.model(values["small_model"])
     routed = _routed(scenario, small, catalog)
+    if KEY in {deployment.key for deployment in scenario.deployments}:
+        return Refusal(reason=f"a deployment is already called {KEY}", remedy="give it another key")
     if not routed:
         return Refusal(reason=f"no deployment runs a model larger than {small.name}", remedy="choose a smaller model")
     try:
@@ -52,7 +54,11 @@ def apply(scenario: Scenario, values: Values, catalog: Catalog) -> Scenario:
     kept_fraction = 1 - values["share_fraction"] * (1 - values["escalated_fraction"])
     work = _workload(routed, values)
     added = Deployment(
-        key=KEY, model_key=small.key, workload=work, supply=_supply(routed, small, work, scenario, catalog)
+        key=KEY,
+        model_key=small.key,
+        workload=work,
+        supply=_supply(routed, small, work, scenario, catalog),
+        max_tpot_s=min((d.max_tpot_s for d in routed if d.max_tpot_s is not None), default=None),
     )
     remaining = tuple(
         replace(d, workload=replace(d.workload, requests_per_s=d.workload.requests_per_s * kept_fraction))
@@ -76,7 +82,7 @@ def _workload(routed: list[Deployment], values: Values) -> Workload:
         mean_output_tokens=mean("mean_output_tokens"),
         peak_to_mean_ratio=mean("peak_to_mean_ratio"),
         output_cv_ratio=mean("output_cv_ratio"),
-        answered_fraction=1 - values["escalated_fraction"],
+        answered_fraction=mean("answered_fraction") * (1 - values["escalated_fraction"]),
     )
 
 

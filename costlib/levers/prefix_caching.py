@@ -9,9 +9,12 @@ from costlib.sources import Source
 
 
 def refuse(scenario: Scenario, values: Values, catalog: Catalog) -> Refusal | None:
-    if scenario.hosted:
-        return None
-    return Refusal(reason="every model is bought by the token", remedy="use the provider's cached input price instead")
+    if not scenario.modelled:
+        return Refusal(
+            reason="no deployment has a modelled capacity: each is bought by the token or states its throughput",
+            remedy="use the provider's cached input price, or host one without stated_tokens_per_s",
+        )
+    return None
 
 
 def apply(scenario: Scenario, values: Values, catalog: Catalog) -> Scenario:

@@ -28,8 +28,11 @@ def _blocked(scenario: Scenario, precision: Precision, catalog: Catalog) -> str:
 
 
 def refuse(scenario: Scenario, values: Values, catalog: Catalog) -> Refusal | None:
-    if not scenario.hosted:
-        return Refusal(reason="every model is bought by the token", remedy="host one to choose its weight format")
+    if not scenario.modelled:
+        return Refusal(
+            reason="no deployment has a modelled capacity: each is bought by the token or states its throughput",
+            remedy="host one without stated_tokens_per_s to choose its weight format",
+        )
     reason = _blocked(scenario, Precision(values["weights"]), catalog)
     return Refusal(reason=reason, remedy="choose FP8, INT8 or INT4, or a Blackwell or CDNA4 GPU") if reason else None
 
