@@ -122,7 +122,7 @@ def usage(as_json: Json = False) -> None:
 
 @app.command()
 def whatif(scenario: Path, as_json: Json = False) -> None:
-    """The projection that the What-if page shows. Exit code 1 when an [[expect]] of the file is not met."""
+    """The projection that the What-if page shows. Exit code 1 when an expectation of the file is not met."""
     with honest():
         file = scenario_file_from(read_toml(scenario), load_catalog(), scenario.name, now().date())
         comparison = compare(file.today, dict(file.levers), file.catalog)

@@ -35,7 +35,8 @@ class Allocated:
     idle: Decimal
     unmeasured: Decimal
     unmatched: Decimal
-    tokens: int
+    is_measured: bool  # False when no server was observed: then busy and idle are unknown, not zero
+    tokens: int | None  # None when no server counted any
 
     def shown(self) -> dict[str, Decimal]:
         """The parts and the total in whole cents, so that what is shown adds up: see `in_cents`."""
@@ -73,10 +74,11 @@ def allocate(owners: Iterable[OwnerUse], unmatched: Decimal) -> Allocated:
     (True, True, True)
     """
     busy, idle, unmeasured = [], [], []
-    tokens = 0
+    tokens = None
     with localcontext(prec=WIDE):
         for owner in owners:
-            tokens += owner.tokens or 0
+            if owner.tokens is not None:
+                tokens = (tokens or 0) + owner.tokens
             if not owner.coverage_s or owner.busy_s is None:
                 unmeasured.append(owner.cost)
                 continue
@@ -89,6 +91,7 @@ def allocate(owners: Iterable[OwnerUse], unmatched: Decimal) -> Allocated:
             idle=exact_sum(idle),
             unmeasured=exact_sum(unmeasured),
             unmatched=unmatched,
+            is_measured=bool(busy),
             tokens=tokens,
         )
 

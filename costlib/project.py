@@ -55,8 +55,6 @@ def project(scenario: Scenario, catalog: Catalog, constants: EngineConstants | N
         idle_usd_per_month=sum(p.cost.idle_usd_per_month for p in parts),
     )
     blended = _per_mtok(cost.total_usd_per_month, tokens)
-    if not isinstance(blended, Undefined):
-        fleet("usd_per_mtok_blended", blended, "USD per month / answered tokens, input + output")
     steps = [step for p in priced for step in p.steps]
     warnings = [warning for p in priced for warning in p.warnings]
     if scenario.target_usd_per_mtok is not None:
@@ -64,6 +62,15 @@ def project(scenario: Scenario, catalog: Catalog, constants: EngineConstants | N
     # Idle is spread over input and output in proportion to what each uses, so that both are fully loaded.
     busy_usd = cost.prefill_usd_per_month + cost.decode_usd_per_month
     loaded = cost.total_usd_per_month / busy_usd if busy_usd else 0.0
+    per_input = _per_mtok(cost.prefill_usd_per_month * loaded, input_tokens)
+    per_output = _per_mtok(cost.decode_usd_per_month * loaded, output_tokens)
+    for key, value, equation in (
+        ("usd_per_mtok_blended", blended, "USD per month / answered tokens, input + output"),
+        ("usd_per_mtok_input", per_input, "prefill share of busy USD, with its idle / input tokens"),
+        ("usd_per_mtok_output", per_output, "decode share of busy USD, with its idle / output tokens"),
+    ):
+        if not isinstance(value, Undefined):
+            fleet(key, value, equation)
     gpus = int(fleet("gpus_count", sum(p.gpus_count for p in parts), "whole replicas x GPUs each"))
     hosted = [p for p in parts if p.busy_fraction is not None]
     hosted_usd = sum(p.usd_per_hour for p in hosted)
@@ -77,8 +84,8 @@ def project(scenario: Scenario, catalog: Catalog, constants: EngineConstants | N
         ),
         usd_per_hour=usd_per_hour,
         usd_per_mtok_blended=blended,
-        usd_per_mtok_input=_per_mtok(cost.prefill_usd_per_month * loaded, input_tokens),
-        usd_per_mtok_output=_per_mtok(cost.decode_usd_per_month * loaded, output_tokens),
+        usd_per_mtok_input=per_input,
+        usd_per_mtok_output=per_output,
         gpus_count=gpus,
         needed_gpus_ratio=fleet(
             "needed_gpus_ratio", sum(p.needed_gpus_ratio for p in parts), "GPUs the peak needs, before whole replicas"

@@ -18,7 +18,7 @@ if found is None or covered is None or covered.charges_to is None:
 
 today = data.today(found)
 if today.problem:
-    st.error(text.label(today.problem, 600), icon=":material/error:")
+    st.error(text.label(today.problem, text.A_PARAGRAPH), icon=":material/error:")
 with st.container(horizontal=True, vertical_alignment="center", key="overview-controls"):
     days = st.segmented_control(
         "Period", [7, 28, 56], default=28, format_func="{} days".format, required=True, key="days",
@@ -36,6 +36,7 @@ if view is None:
     st.stop()
 
 overview.cards(view, covered)
+overview.hint(view)
 left, right = st.columns(2, gap="medium")
 with left, st.container(border=True, key="daily-spend"):
     st.markdown(overview.spend_title(view))
@@ -43,8 +44,9 @@ with left, st.container(border=True, key="daily-spend"):
     charts.draw(figure, "daily-spend-bars", alt="Daily spend by product, stacked")
 with right, st.container(border=True, key="daily-unit-cost"):
     st.markdown(overview.unit_cost_title(view))
-    figure = charts.line_days(overview.day_texts(view), view.unit_cost_by_day, "Cost per 1M tokens", palette())
-    charts.draw(figure, "daily-unit-cost-line", alt="Cost per million tokens by day")
+    if overview.has_unit_costs(view):
+        figure = charts.line_days(overview.day_texts(view), view.unit_cost_by_day, "Cost per 1M tokens", palette())
+        charts.draw(figure, "daily-unit-cost-line", alt="Cost per million tokens by day")
 st.subheader("By product", anchor=False)
 overview.table(view)
 frame.footer(found, overview.footnote(view, basis))

@@ -2,15 +2,12 @@
 
 import streamlit as st
 
-from costlib.compare import compare
-from costlib.errors import PermillionError
 from ui import charts, controls, data, explain, frame, kpis, live, text
 from ui.theme import palette
 
-found = frame.header("What-if")
+found = frame.header("What-if", works_without_data=True)
 today = data.today(found)
-if today.problem:
-    st.error(text.label(today.problem, 600), icon=":material/error:")
+explain.whose_scenario(found, today)
 asked = st.query_params.to_dict()
 
 
@@ -20,13 +17,12 @@ def workbench() -> None:
     left, right = st.columns([1, 3], gap="medium")
     with left, st.container(border=True, key="levers"):
         settings = controls.panel(today.scenario, today.catalog)
-    try:
-        comparison = compare(today.scenario, settings, today.catalog)
-    except PermillionError as error:
-        with top:
-            st.error(f"This combination cannot run: {text.label(error, 500)}", icon=":material/error:")
-        comparison = compare(today.scenario, {}, today.catalog)
-    if ignored := controls.ignored_settings(asked):
+    comparison, problem = data.solve(today, settings)
+    if problem:
+        top.error(text.label(problem, text.A_PARAGRAPH), icon=":material/error:")
+    if comparison is None:
+        return
+    if ignored := controls.ignored_settings(asked, today.scenario, today.catalog):
         settings_text = ", ".join(text.label(setting) for setting in ignored[:5])
         top.warning(f"The link asks for what is not a setting here, and it is ignored: {settings_text}.")
     with top:
@@ -47,7 +43,7 @@ def workbench() -> None:
             charts.draw(figure, "unit-cost-bars", alt="Cost per million tokens today and in the scenario, by part")
             st.caption(kpis.unit_cost_note(comparison))
         with fleet:
-            live.panel(comparison.today, comparison.scenario)
+            live.panel(comparison.today, comparison.scenario, is_ours=explain.is_same_fleet(found, today))
         with st.expander("Show the working", icon=":material/calculate:", key="working", on_change="rerun") as working:
             if working.open:
                 explain.deployments(comparison)

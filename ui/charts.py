@@ -1,6 +1,7 @@
 """Figures as plain Plotly dictionaries. Pure: rows and a palette in, a figure out. Titles stand beside, in the page."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle, islice
 from typing import Any
 
 import streamlit as st
@@ -125,7 +126,7 @@ def stacked_unit_cost(rows: Sequence[tuple[str, Mapping[str, float]]], palette: 
 
 def stacked_days(days: Sequence[str], series: Mapping[str, Sequence[float]], palette: Palette) -> Figure:
     """Daily amounts as stacked bars; the last series, what is left over, is grey."""
-    colors = [*palette.series[: max(0, len(series) - 1)], palette.idle] if len(series) > 1 else [palette.series[0]]
+    colors = [*islice(cycle(palette.series[:-1]), len(series) - 1), palette.idle]
     data = [
         {
             "type": "bar",
@@ -135,7 +136,7 @@ def stacked_days(days: Sequence[str], series: Mapping[str, Sequence[float]], pal
             "marker": {"color": color},
             "hovertemplate": "%{x|%-d %b}: $%{y:,.0f}<extra>" + on_chart(name) + "</extra>",
         }
-        for (name, values), color in zip(series.items(), colors, strict=False)
+        for (name, values), color in zip(series.items(), colors, strict=True)
     ]
     frame = layout(
         palette, 300, barmode="relative", bargap=0.3,

@@ -18,10 +18,6 @@ def key_of(lever: Lever, param: Param) -> str:
     return f"{lever.key}.{param.key}"
 
 
-def known_keys() -> set[str]:
-    return {key_of(lever, param) for lever in LEVERS for param in lever.params}
-
-
 def panel(scenario: Scenario, catalog: Catalog) -> dict[str, dict[str, Any]]:
     """Draw every lever and return its values, by lever."""
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -92,20 +88,28 @@ def _choice(param: Choice, key: str, scenario: Scenario, catalog: Catalog, disab
     return str(chosen or param.neutral)
 
 
-def ignored_settings(asked: dict[str, str]) -> list[str]:
+def ignored_settings(asked: dict[str, str], scenario: Scenario, catalog: Catalog) -> list[str]:
     """What a link asked for and this version does not know or allow, as texts to show. Call after `panel`."""
-    known, kept = known_keys(), st.query_params.to_dict()
+    known = {key_of(lever, param): param for lever in LEVERS for param in lever.params}
+    kept = st.query_params.to_dict()
     return [
         f"{key}={value}"
         for key, value in asked.items()
-        if key not in known or (key not in kept and not _is_neutral(key, value))
+        if key not in known
+        # A value equal to the default leaves the address by itself, without having been refused.
+        or (key not in kept and value.lower() not in _at_rest(known[key], scenario, catalog))
     ]
 
 
-def _is_neutral(key: str, value: str) -> bool:
-    """A value equal to the default leaves the address by itself, without having been refused."""
-    state = st.session_state.get(key)
-    return str(state).lower() == value.lower()
+def _at_rest(param: Param, scenario: Scenario, catalog: Catalog) -> set[str]:
+    """How an address spells the neutral value."""
+    if isinstance(param, Number):
+        return {str(round(param.neutral * PERCENT))}
+    spelled = {str(param.neutral).lower()}
+    if isinstance(param, Choice):
+        options = param.options(scenario, catalog)
+        spelled |= {option.label.lower() for option in options if option.value == param.neutral}
+    return spelled
 
 
 def name_of(lever_key: str) -> str:

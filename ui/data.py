@@ -1,6 +1,7 @@
 """Cached readers: the snapshot, the catalogue, today's scenario. Keyed by snapshot id, so nothing stale is served."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,8 +10,10 @@ import pandas as pd
 import streamlit as st
 
 from costlib.catalog import Catalog
+from costlib.compare import Comparison, compare
 from costlib.demand import Demand, with_measured_demand
 from costlib.errors import PermillionError
+from costlib.lever import Values
 from costlib.scenario import Scenario
 from costlib.scenario_file import ScenarioFile, scenario_file_from
 from costlib.units import SECONDS_PER_HOUR
@@ -34,14 +37,20 @@ def catalog() -> Catalog:
     return load_catalog()
 
 
-def snapshot() -> Snapshot | None:
-    """The newest published state, None before the first. Each has a file name of its own, which is the key."""
+def snapshot() -> tuple[Snapshot | None, str]:
+    """The newest published state, None before the first; and why it cannot be read, where it cannot.
+
+    Each published file has a name of its own, which is the cache's key.
+    """
     place = home()
     try:
         name = place.pointer.read_text(encoding="utf-8").strip()
     except OSError:
-        return None
-    return _opened(place.path, name)
+        return None, ""
+    try:
+        return _opened(place.path, name), ""
+    except PermillionError as error:
+        return None, f"The stored data cannot be read: {error}"
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -94,6 +103,18 @@ class Today:
     measured_from: datetime | None
     measured_to: datetime | None
     problem: str = ""
+
+
+def solve(today: Today, settings: Mapping[str, Values]) -> tuple[Comparison | None, str]:
+    """Today against these levers, and what cannot run. Where only the levers cannot, today stands alone."""
+    try:
+        return compare(today.scenario, settings, today.catalog), ""
+    except PermillionError as error:
+        problem = f"This combination cannot run: {error}"
+    try:
+        return compare(today.scenario, {}, today.catalog), problem
+    except PermillionError as error:
+        return None, f"Today's scenario cannot run: {error}"
 
 
 def today(of: Snapshot | None) -> Today:

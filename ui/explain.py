@@ -26,6 +26,23 @@ def basis_line(today: data.Today, comparison: Comparison) -> str:
     )
 
 
+def whose_scenario(found: data.Snapshot | None, today: data.Today) -> None:
+    """Say when the deployments are the sample's although the data are not, and what is wrong with the user's file."""
+    if today.problem:
+        st.error(text.label(today.problem, text.A_PARAGRAPH), icon=":material/error:")
+    if today.is_sample and not (found and found.is_sample):
+        st.info(
+            f"These deployments are the sample fleet's. Describe yours in {text.label(data.home().scenario)}, "
+            "starting from `data/demo/scenario.toml`.",
+            icon=":material/science:",
+        )
+
+
+def is_same_fleet(found: data.Snapshot | None, today: data.Today) -> bool:
+    """True when the scenario and the measurements are of one fleet: both the sample's, or both the user's."""
+    return found is not None and today.is_sample == found.is_sample
+
+
 def refusals(comparison: Comparison) -> None:
     for key, refusal in comparison.refusals:
         st.warning(

@@ -25,18 +25,19 @@ def _back_through_the_door() -> None:
     st.rerun()
 
 
-def header(title: str) -> data.Snapshot | None:
-    """Draw the title row and return the snapshot to read, None when nothing was published yet."""
+def header(title: str, works_without_data: bool = False) -> data.Snapshot | None:
+    """Draw the title row and return the snapshot to read, None when nothing was published yet.
+
+    A page that `works_without_data` goes on with None when the stored data cannot be read; the others end there.
+    """
     if not _door_opened:
         _back_through_the_door()
-    try:
-        found = data.snapshot()
-    except data.PermillionError as error:
-        found = None
-        st.error(f"The stored data cannot be read: {text.label(error, 400)}", icon=":material/error:")
+    found, problem = data.snapshot()
     with st.container(horizontal=True, vertical_alignment="center", key="page-head"):
         st.title(title, anchor=False, width="stretch")
-        if found is None:
+        if problem:
+            st.badge("Data not readable", icon=":material/error:", color="red")
+        elif found is None:
             st.badge("No data yet", icon=":material/database_off:", color="gray")
         else:
             if found.is_sample:
@@ -49,6 +50,10 @@ def header(title: str) -> data.Snapshot | None:
                 color="orange" if stale else "green",
                 help="When the collector last published what it stored. Data health shows each source.",
             )
+    if problem:
+        st.error(text.label(problem, text.A_PARAGRAPH), icon=":material/error:")
+        if not works_without_data:
+            st.stop()
     return found
 
 

@@ -34,8 +34,9 @@ class Fleet:
 
 
 @st.fragment(run_every=EVERY_S)
-def panel(today: Projection, scenario: Projection) -> None:
-    found = data.snapshot()
+def panel(today: Projection, scenario: Projection, is_ours: bool) -> None:
+    """`is_ours` is False when the projections are not of the fleet that is measured: then nothing is compared."""
+    found, _ = data.snapshot()  # the page's head says what is wrong with it
     moment = data.now()
     fleet = None if found is None else _fleet(found.id, found)
     with st.container(horizontal=True, vertical_alignment="center", key="live-head"):
@@ -60,20 +61,20 @@ def panel(today: Projection, scenario: Projection) -> None:
             icon=":material/info:",
         )
         return
-    _cards(fleet, today, scenario)
+    _cards(fleet, today, scenario, is_ours)
 
 
-def _cards(fleet: Fleet, today: Projection, scenario: Projection) -> None:
+def _cards(fleet: Fleet, today: Projection, scenario: Projection, is_ours: bool) -> None:
     demand = sum(d.demand_tokens_per_s for d in today.deployments)
     rate = float(fleet.tokens_per_s.iloc[-1]) if len(fleet.tokens_per_s) else 0.0
     burn = scenario.usd_per_hour - today.usd_per_hour
     with st.grid(4, min_column_width=CARDS_WIDTH):
         st.metric(
             "Burn rate, per hour",
-            text.money(today.usd_per_hour),
-            text.change(round(burn), text.money(round(burn))),
+            text.money(today.usd_per_hour if is_ours else None),
+            text.change(round(burn), text.money(round(burn))) if is_ours else None,
             delta_color="inverse",
-            delta_description="if scenario ran",
+            delta_description="if scenario ran" if is_ours else None,
             help="GPUs of today's deployments at their prices. Known from the scenario file, not measured.",
             height="stretch",
             border=True,
@@ -81,9 +82,10 @@ def _cards(fleet: Fleet, today: Projection, scenario: Projection) -> None:
         st.metric(
             "Tokens per second",
             text.compact(rate),
-            text.change(rate - demand, f"{rate / demand - 1:.0%}" if demand else "0%"),
+            text.change(rate - demand, f"{rate / demand - 1:.0%}") if is_ours and demand else None,
             delta_color="off",
-            delta_description="vs mean demand",
+            delta_description="vs mean demand" if is_ours and demand else None,
+            height="stretch",
             chart_data=_spark(fleet.tokens_per_s),
             chart_type="area",
             help="Prompt and generated tokens between the last two scrapes, all servers.",
@@ -97,6 +99,7 @@ def _cards(fleet: Fleet, today: Projection, scenario: Projection) -> None:
             delta_color="off",
             chart_data=_spark(fleet.kv_usage_fraction),
             chart_type="area",
+            height="stretch",
             help="Mean of all servers, from their last scrape. Preemptions begin when it reaches 100 %.",
             border=True,
         )
@@ -104,11 +107,12 @@ def _cards(fleet: Fleet, today: Projection, scenario: Projection) -> None:
         st.metric(
             "First token, p95",
             text.milliseconds(fleet.ttft_p95_s),
-            f"{text.milliseconds(modelled)} modelled" if modelled else None,
+            f"{text.milliseconds(modelled)} modelled" if is_ours and modelled else None,
             delta_arrow="off",
             delta_color="off",
             chart_data=_spark(fleet.running_count),
             chart_type="area",
+            height="stretch",
             help="95th percentile over the last 3 minutes, from the slowest server's histogram. The line is running "
             "requests. The modelled figure is the scenario's slowest deployment at its peak hour.",
             border=True,

@@ -28,9 +28,10 @@ def cards(view: Spend, covered: data.SnapshotStatus) -> None:
             text.money(now.total, view.currency),
             _percent_change(now.total, before.total if before else None),
             delta_color="inverse",
-            delta_description=window,
+            delta_description=window if before else None,
             chart_data=[round(sum(day), 2) for day in zip(*view.by_day.values(), strict=True)],
             chart_type="area",
+            height="stretch",
             border=True,
         )
         st.metric(
@@ -42,12 +43,13 @@ def cards(view: Spend, covered: data.SnapshotStatus) -> None:
             chart_data=[value for value in view.unit_cost_by_day if value is not None] or None,
             chart_type="area",
             help="All spend over all measured tokens, cached prompt tokens included.",
+            height="stretch",
             border=True,
         )
         st.metric(
             "Idle GPU cost",
-            text.money(now.idle, view.currency),
-            f"{text.percent(share_of(now.idle, now.total))} of spend",
+            text.money(now.idle if now.is_measured else None, view.currency),
+            f"{text.percent(share_of(now.idle, now.total))} of spend" if now.is_measured else "not measured",
             delta_arrow="off",
             delta_color="off",
             help="Cost of matched deployments times the share of observed time without a running request. Measured; "
@@ -67,8 +69,8 @@ def cards(view: Spend, covered: data.SnapshotStatus) -> None:
         )
         st.metric(
             "Tokens",
-            text.compact(now.tokens),
-            f"{text.percent(view.coverage_fraction)} covered",
+            text.UNKNOWN if now.tokens is None else text.compact(now.tokens),
+            f"{text.percent(view.coverage_fraction)} covered" if now.is_measured else "not measured",
             delta_arrow="off",
             delta_color="off",
             help="Prompt and generated tokens of matched deployments, from counters; and the share of the period in "
@@ -100,6 +102,16 @@ def _percent_change(now: Amount, before: Amount | None) -> str | int | None:
     return text.change(round(ratio, 3), f"{ratio:.1%}")
 
 
+def hint(view: Spend) -> None:
+    """What to do when no charge can be joined with a server."""
+    if not view.rows:
+        st.info(
+            "No charge of this period belongs to a deployment yet. Tag billed resources with `deployment` = the "
+            "deployment's key in scenario.toml, and give its server the same key: `--metrics-url KEY=http://…`.",
+            icon=":material/link_off:",
+        )
+
+
 def spend_title(view: Spend) -> str:
     """The largest product and its share, as a sentence."""
     if not view.rows:
@@ -112,9 +124,13 @@ def spend_title(view: Spend) -> str:
 def unit_cost_title(view: Spend) -> str:
     known = [value for value in view.unit_cost_by_day if value is not None]
     if not known:
-        return "**No tokens were measured** cost per 1M tokens, daily"
+        return "**No tokens were measured** in this period, so a million of them have no cost"
     low, high = (text.unit_cost(value).replace("$", "\\$") for value in (min(known), max(known)))
     return f"**{low} to {high} per 1M tokens** daily, input + output"
+
+
+def has_unit_costs(view: Spend) -> bool:
+    return any(value is not None for value in view.unit_cost_by_day)
 
 
 def day_texts(view: Spend) -> list[str]:
@@ -156,12 +172,15 @@ def table(view: Spend) -> None:
 
 def footnote(view: Spend, basis: str) -> str:
     """The sum that must tie, to the cent, and what is not in it."""
-    shown = {name: text.cents(amount, view.currency) for name, amount in view.now.shown().items()}
-    total = shown.pop("total")
+    cents = view.now.shown()
+    total = text.cents(cents.pop("total"), view.currency)
+    shown = {name: text.cents(amount, view.currency) for name, amount in cents.items() if amount}
     parts = [
         f"{basis.capitalize()} cost in {view.currency} by charge day (UTC), {text.day_of(view.days[0])} to "
         f"{text.day_of(view.days[-1])}: {' + '.join(f'{name} {amount}' for name, amount in shown.items())} = {total}."
     ]
+    if view.outside:
+        parts.append(f"Charges on days outside this period: {text.cents(view.outside, view.currency)}.")
     if view.other_currencies:
         amounts = ", ".join(text.cents(cost, code) for code, cost in view.other_currencies)
         parts.append(f"Also charged, and not added: {amounts}.")

@@ -1,5 +1,6 @@
 """What was spent in a window, by deployment, joined with what its servers measured in the same window."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -15,6 +16,7 @@ from costlib.units import SECONDS_PER_DAY
 from ui import data
 
 REST = "Not matched"
+BEGINNING, END_OF_TIME = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,7 @@ class Spend:
     by_day: dict[str, tuple[float, ...]]
     unit_cost_by_day: tuple[float | None, ...]
     coverage_fraction: float | Undefined
+    outside: Decimal  # stored charges of the same currency on other days: corrections, older months
     other_currencies: tuple[tuple[str, Decimal], ...]
     missing_count: int
 
@@ -53,12 +56,13 @@ def spend(of: data.Snapshot, scenario: Scenario, end: datetime, days_count: int,
     currency = str(totals.astype(float).abs().idxmax())
     mine = charges[charges["currency"] == currency]
     usage = data.usage(of, start, end, "day")
+    stored = of.spend_total(BEGINNING, END_OF_TIME, basis)
     before_start = start - timedelta(days=days_count)
     before = data.daily_spend(of, before_start, start, basis, "deployment")
     before = before[before["currency"] == currency]
     usage_before = data.usage(of, before_start, start, "day")
     days = tuple((start + timedelta(days=n)).date() for n in range(days_count))
-    products = {d.key: d.product or d.key for d in scenario.deployments}
+    products = _names(scenario)
     owners = [key for key in dict.fromkeys([*products, *mine["key"].dropna()]) if (mine["key"] == key).any()]
     matched = [key for key in owners if key in products or (usage["target_key"] == key).any()]
     rows = tuple(
@@ -86,9 +90,19 @@ def spend(of: data.Snapshot, scenario: Scenario, end: datetime, days_count: int,
         by_day={**{row.name: row.daily for row in rows}, REST: _daily(rest, days)},
         unit_cost_by_day=_unit_costs(mine, usage, days),
         coverage_fraction=_coverage(usage, matched, days_count),
+        outside=exact_sum([stored.get(currency) or Decimal(0), _total(mine).copy_negate()]),
         other_currencies=tuple((str(code), cost) for code, cost in totals.items() if code != currency),
         missing_count=int(charges["unknown_count"].sum()),
     )
+
+
+def _names(scenario: Scenario) -> dict[str, str]:
+    """What each deployment is called: its product, and its key as well where several share one."""
+    shared = Counter(d.product for d in scenario.deployments)
+    return {
+        d.key: d.key if not d.product else d.product if shared[d.product] == 1 else f"{d.product} ({d.key})"
+        for d in scenario.deployments
+    }
 
 
 def _use(key: str, charges: pd.DataFrame, usage: pd.DataFrame) -> OwnerUse:

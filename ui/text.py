@@ -10,8 +10,11 @@ from costlib.units import GIGA, KILO, MEGA, MS_PER_S, SECONDS_PER_DAY, SECONDS_P
 
 Number = float | int | Decimal
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~:$^&])")
+_ADDRESS = re.compile(r"https?:|ftp:|mailto:|xmpp:|www|@", re.IGNORECASE)
+WORD_JOINER = "\u2060"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
 UNKNOWN = "–"
+A_PARAGRAPH = 1500  # characters: enough for an error, its place and its remedy
 PERCENT = 100
 
 
@@ -22,8 +25,11 @@ def plain(text: object, longest: int = 120) -> str:
 
 
 def label(text: object, longest: int = 120) -> str:
-    """`plain`, with everything Markdown could act on escaped. For labels, captions and messages."""
-    return _MARKDOWN.sub(r"\\\1", plain(text, longest))
+    """`plain`, with everything Markdown could act on escaped. For labels, captions and messages.
+
+    Addresses become links even when escaped; an invisible joiner inside keeps them text.
+    """
+    return _MARKDOWN.sub(r"\\\1", _ADDRESS.sub(lambda found: found[0] + WORD_JOINER, plain(text, longest)))
 
 
 def on_chart(text: object, longest: int = 60) -> str:
@@ -77,7 +83,7 @@ def compact(value: Number) -> str:
     """
     size = float(value)
     for unit, letter in ((TERA, "T"), (GIGA, "B"), (MEGA, "M"), (KILO, "k")):
-        if abs(size) >= unit:
+        if abs(size) >= unit * 0.9995:  # what would round up to the unit is shown in it
             figure = size / unit
             return f"{figure:,.0f}{letter}" if abs(figure) >= 100 else f"{figure:.3g}{letter}"
     return f"{size:,.0f}" if abs(size) >= 10 or size == int(size) else f"{size:.2g}"

@@ -92,3 +92,25 @@ def test_amounts_in_a_currency_of_many_digits_are_divided_without_loss(cost):
     with localcontext(prec=60):
         assert split.total == Decimal(cost) + smallest
         assert split.busy + split.idle == Decimal(cost)
+
+
+@given(owners, amounts)
+def test_the_total_shown_is_the_bill_in_cents(owners, unmatched):
+    split = allocate(owners, unmatched)
+    assert split.shown()["total"] == split.total.quantize(CENT)
+
+
+@given(st.lists(amounts, min_size=1, max_size=8))
+def test_whole_cents_are_left_as_they_are(values):
+    whole = [value.quantize(CENT) for value in values]
+    assert in_cents(whole) == whole
+
+
+def test_a_credit_is_divided_like_a_cost():
+    split = allocate([OwnerUse(key="chat", cost=Decimal(-100), busy_s=900.0, coverage_s=3600.0)], Decimal(-7))
+    assert (split.busy, split.idle, split.total) == (-25, -75, -107)
+
+
+def test_tokens_of_owners_are_summed_and_unknown_ones_are_left_out():
+    counted = [OwnerUse(key=key, cost=Decimal(1), tokens=tokens) for key, tokens in (("a", 3), ("b", 4), ("c", None))]
+    assert allocate(counted, Decimal(0)).tokens == 7

@@ -54,3 +54,26 @@ def test_measurements_that_cannot_be_are_brought_into_range():
 
 def test_an_unknown_target_changes_nothing():
     assert with_measured_demand(TODAY, [demand("elsewhere")]) == TODAY
+
+
+def test_a_measured_fleet_is_measured_as_a_whole_and_a_part_is_not():
+    assert TODAY.demand_basis is Basis.ASSUMED
+    assert with_measured_demand(TODAY, [demand()]).demand_basis is Basis.ASSUMED
+    assert with_measured_demand(TODAY, [demand(), demand("api")]).demand_basis is Basis.MEASURED
+
+
+def test_a_window_at_the_least_is_enough():
+    assert demand(covered_hours=24.0, coverage_fraction=0.5).is_enough
+
+
+def test_what_a_window_cannot_give_is_kept_within_the_models_range():
+    """A peak below the mean and a cache that hits everything are artefacts of a window, not demand."""
+    (chat, _) = with_measured_demand(TODAY, [demand(peak_to_mean_ratio=0.7, prefix_hit_fraction=1.0)]).deployments
+    assert chat.workload.peak_to_mean_ratio == 1.0
+    assert chat.supply.serving.prefix_hit_fraction == 0.99
+
+
+def test_a_bought_deployment_is_measured_too_and_stays_bought():
+    (_, api) = with_measured_demand(TODAY, [demand("api")]).deployments
+    assert api.workload.requests_per_s == 7.0
+    assert api.supply == TODAY.deployments[1].supply
