@@ -5,7 +5,8 @@ from dataclasses import replace
 from datetime import date
 
 from collectors.addresses import target_from_url
-from collectors.base import Target
+from collectors.base import Target, excerpt
+from costlib.errors import ConfigError
 from costlib.scenario_file import scenario_file_from
 from store.catalog_files import load_catalog, read_toml
 from store.home import Home
@@ -23,6 +24,8 @@ def targets_of(given: Sequence[str], home: Home, env: Mapping[str, str], today: 
 
 def _target(text: str, env: Mapping[str, str]) -> Target:
     key, found, address = text.partition("=")
+    if found and not key.strip():
+        raise ConfigError(f"{excerpt(text)} has no name before the =; write KEY=http://host:8000/metrics.")
     if found and "/" not in key:
         return replace(target_from_url(address, env), key=key)
     return target_from_url(text, env)
