@@ -8,8 +8,6 @@ from ui import frame
 
 ROOT = Path(__file__).parent
 
-st.set_page_config(page_title="Permillion", page_icon=str(ROOT / "static" / "icon.png"), layout="wide")
-
 frame.through_the_door()
 
 # Called on every run: without it Streamlit would discover pages/ by itself.
@@ -20,5 +18,8 @@ chosen = st.navigation(
         st.Page("pages/data_health.py", title="Data health", icon=":material/health_and_safety:"),
     ],
     position="top",
+)
+st.set_page_config(
+    page_title=f"{chosen.title} · Permillion", page_icon=str(ROOT / "static" / "icon.png"), layout="wide"
 )
 chosen.run()

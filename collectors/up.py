@@ -6,8 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from store.writer import Writer
 
 APP = Path(__file__).resolve().parents[1] / "app.py"
 SAMPLE_EVERY_S = 5.0
-DASHBOARD_STOP_S = 5.0
+DASHBOARD_START_S, DASHBOARD_STOP_S, LOOK_EVERY_S = 60.0, 5.0, 0.1
 
 
 def up(
@@ -51,6 +53,7 @@ def up(
         writer.publish(force=True)
         dashboard = _start_dashboard(home, port)
         try:
+            _wait_until_healthy(dashboard, port)
             say(f"Permillion at http://localhost:{port}  ({'sample data' if demo else 'your data'}; Ctrl-C stops it)")
             return asyncio.run(_until_stopped(writer, targets, every_s, dashboard))
         finally:
@@ -84,6 +87,18 @@ def _start_dashboard(home: Home, port: int) -> subprocess.Popen[bytes]:
         env={**os.environ, "PERMILLION_HOME": str(home.path)},
         stdout=subprocess.DEVNULL,
         start_new_session=True,
+    )
+
+
+def _wait_until_healthy(dashboard: subprocess.Popen[bytes], port: int) -> None:
+    health = f"http://127.0.0.1:{port}/_stcore/health"
+    give_up_at = time.monotonic() + DASHBOARD_START_S
+    while time.monotonic() < give_up_at and dashboard.poll() is None:
+        with suppress(OSError), urllib.request.urlopen(health, timeout=1):
+            return
+        time.sleep(LOOK_EVERY_S)
+    raise ConfigError(
+        "the dashboard did not start; what it said is above. Is the environment whole? (./dev run sets it up)"
     )
 
 

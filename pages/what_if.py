@@ -9,6 +9,7 @@ found = frame.header("What-if", works_without_data=True)
 today = data.today(found)
 explain.whose_scenario(found, today)
 asked = st.query_params.to_dict()
+notice = st.container(key="notice")
 
 
 @st.fragment
@@ -22,9 +23,6 @@ def workbench() -> None:
         top.error(text.label(problem, text.A_PARAGRAPH), icon=":material/error:")
     if comparison is None:
         return
-    if ignored := controls.ignored_settings(asked, today.scenario, today.catalog):
-        settings_text = ", ".join(text.label(setting) for setting in ignored[:5])
-        top.warning(f"The link asks for what is not a setting here, and it is ignored: {settings_text}.")
     with top:
         kpis.projection(comparison)
         explain.refusals(comparison)
@@ -52,3 +50,7 @@ def workbench() -> None:
 
 
 workbench()
+# Once, when the link is opened: later the address follows the widgets.
+if ignored := controls.ignored_settings(asked, today.scenario, today.catalog):
+    settings_text = ", ".join(text.label(setting) for setting in ignored[:5])
+    notice.warning(f"The link asks for what is not a setting here, and it is ignored: {settings_text}.")

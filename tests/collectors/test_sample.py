@@ -1,0 +1,192 @@
+"""The sample fleet: deterministic, a bill that ties to GPU-hours and price, hours that could have been measured."""
+
+import csv
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from io import StringIO
+
+import pytest
+
+from collectors.base import CollectContext, Target
+from collectors.demo import sample_file
+from collectors.sample import BILL_COLUMNS, WEEKS, bill_csv, hourly_rates, solved, usage_hours, week_curve
+from collectors.sample_live import live_pages
+from collectors.sources import vllm
+from costlib.project import usd_per_gpu_hour
+
+END = datetime(2026, 11, 21, 8, tzinfo=UTC)
+FILE = sample_file(END)
+FLEET = FILE.today.deployments
+by_deployment = pytest.mark.parametrize("deployment", FLEET, ids=lambda d: d.key)
+
+
+@pytest.fixture(scope="module")
+def hours() -> list[dict]:
+    return usage_hours(FILE, END).to_pylist()
+
+
+@pytest.fixture(scope="module")
+def bill() -> list[dict]:
+    return list(csv.DictReader(StringIO(bill_csv(FILE, END))))
+
+
+# Usage ----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_end_gives_the_same_rows(hours: list[dict]) -> None:
+    assert usage_hours(FILE, END).to_pylist() == hours
+
+
+def test_an_hour_is_shaped_the_same_whatever_the_window() -> None:
+    """What differs is growth, by the same factor for every hour: the noise belongs to the calendar hour."""
+    (deployment, *_) = FLEET
+    early, late = (hourly_rates(deployment, END - timedelta(hours=100), n) for n in (50, 100))
+    ratios = late[:50] / early
+    assert ratios == pytest.approx(ratios[0])
+
+
+def test_eight_weeks_of_hours_end_where_they_should_without_a_hole(hours: list[dict]) -> None:
+    by_key = defaultdict(list)
+    for row in hours:
+        by_key[row["target_key"]].append(row["bin_start"])
+    assert set(by_key) == {d.key for d in FLEET}
+    end = END.replace(tzinfo=None)
+    expected = [end - timedelta(hours=n) for n in range(WEEKS * 168, 0, -1)]
+    assert all(found == expected for found in by_key.values())
+
+
+def test_every_hour_could_have_been_measured(hours: list[dict]) -> None:
+    for row in hours:
+        assert 0 <= row["busy_s"] <= row["coverage_s"]
+        assert 0 <= row["cached_prompt_tokens"] <= row["prompt_tokens"] == row["prefix_queries_tokens"]
+        assert row["prefix_hits_tokens"] == row["cached_prompt_tokens"]
+        ends = [row[f"requests_{end}_count"] for end in ("stop", "length", "abort", "error")]
+        assert min(ends) >= 0
+        assert 0 <= row["kv_usage_fraction"] <= row["kv_usage_max_fraction"] <= 1
+        assert row["running_count"] >= 0
+        if sum(ends):
+            assert row["generation_tokens"] >= sum(ends) - row["requests_abort_count"]
+        assert row["inference_s"] == pytest.approx(row["prefill_s"] + row["decode_s"])
+
+
+@by_deployment
+def test_tokens_follow_requests_as_the_scenario_says(hours: list[dict], deployment) -> None:
+    mine = [row for row in hours if row["target_key"] == deployment.key]
+    requests = sum(row[f"requests_{end}_count"] for row in mine for end in ("stop", "length", "abort", "error"))
+    assert sum(row["prompt_tokens"] for row in mine) / requests == pytest.approx(
+        deployment.workload.mean_prompt_tokens, rel=1e-6
+    )
+    assert sum(row["generation_tokens"] for row in mine) / requests == pytest.approx(
+        deployment.workload.mean_output_tokens, rel=1e-6
+    )
+
+
+@by_deployment
+def test_the_weeks_curve_has_the_mean_and_the_peak_of_the_scenario(deployment) -> None:
+    curve = week_curve(deployment)
+    assert curve.shape == (168,)
+    assert curve.min() >= 0
+    assert curve.mean() == pytest.approx(1)
+    assert curve.max() == pytest.approx(deployment.workload.peak_to_mean_ratio, rel=0.01)
+
+
+@by_deployment
+def test_the_last_weeks_mean_rate_is_the_scenarios(deployment) -> None:
+    rates = hourly_rates(deployment, END - timedelta(weeks=WEEKS), WEEKS * 168)
+    assert rates[-168:].mean() == pytest.approx(deployment.workload.requests_per_s, rel=0.02)
+    assert rates[-168:].mean() > rates[:168].mean(), "it grows"
+
+
+# The bill -------------------------------------------------------------------------------------------------------------
+
+
+@by_deployment
+def test_gpu_rows_are_gpu_hours_times_the_price_exactly(bill: list[dict], deployment) -> None:
+    _, priced = solved(FILE, deployment)
+    price = Decimal(str(usd_per_gpu_hour(deployment.supply.purchase, FILE.today, FILE.catalog)))
+    mine = [row for row in bill if f'"{deployment.key}"' in row["Tags"]]
+    assert sum(Decimal(row["BilledCost"]) for row in mine) == priced.gpus_count * price * 24 * 7 * WEEKS
+    assert len(mine) * 8 == priced.gpus_count * 7 * WEEKS, "whole nodes of eight"
+
+
+def test_every_day_is_billed_alike_but_for_the_credit(bill: list[dict]) -> None:
+    by_day: dict[str, Decimal] = defaultdict(Decimal)
+    for row in bill:
+        if row["ChargeCategory"] != "Credit":
+            by_day[row["ChargePeriodStart"]] += Decimal(row["BilledCost"])
+    assert len(by_day) == 7 * WEEKS
+    assert len(set(by_day.values())) == 1
+    assert max(by_day) == "2026-11-20T00:00:00Z", "whole days only"
+
+
+def test_a_month_is_its_days_less_one_credit(bill: list[dict]) -> None:
+    october = [row for row in bill if row["BillingPeriodStart"] == "2026-10-01T00:00:00Z"]
+    credits = [row for row in october if row["ChargeCategory"] == "Credit"]
+    assert [Decimal(row["BilledCost"]) for row in credits] == [Decimal(-1500)]
+    day = sum(Decimal(row["BilledCost"]) for row in october if row["ChargePeriodStart"] == "2026-10-02T00:00:00Z")
+    assert sum(Decimal(row["BilledCost"]) for row in october) == 31 * day - 1500
+
+
+def test_the_bill_names_itself_a_sample_and_has_every_column(bill: list[dict]) -> None:
+    assert set(bill[0]) == set(BILL_COLUMNS)
+    for row in bill:
+        assert row["ProviderName"] == "Sample Cloud"
+        assert row["InvoiceId"].startswith("SAMPLE-")
+        assert row["BillingPeriodStart"] <= row["ChargePeriodStart"] < row["ChargePeriodEnd"] <= row["BillingPeriodEnd"]
+
+
+def test_the_same_end_gives_the_same_bill_to_the_byte() -> None:
+    assert bill_csv(FILE, END) == bill_csv(FILE, END)
+    assert bill_csv(FILE, END) == bill_csv(FILE, END + timedelta(hours=3)), "the same whole days"
+
+
+# Live pages -----------------------------------------------------------------------------------------------------------
+
+
+def engines_at(deployment, elapsed_s: list[float]) -> list[list]:
+    page = live_pages(FILE, END.timestamp())[f"/{deployment.key}/metrics"]
+    target = Target(key=deployment.key, url=f"http://gpu-1:8000/{deployment.key}/metrics", is_sample=True)
+    return [
+        vllm.parse(page(at).encode(), CollectContext(target=target, scraped_at=END + timedelta(seconds=at)))
+        for at in elapsed_s
+    ]
+
+
+@by_deployment
+def test_a_live_page_is_one_the_vllm_collector_reads_whole(deployment) -> None:
+    (engines,) = engines_at(deployment, [60.0])
+    _, priced = solved(FILE, deployment)
+    assert len(engines) == priced.replicas_count
+    for page in engines:
+        assert page.model_key == deployment.model_key
+        assert not page.remarks
+        assert page.counters["prompt_tokens"] >= page.counters["cached_prompt_tokens"]
+        assert 0 <= page.gauges["kv_usage_fraction"] < 1
+        assert page.histograms["ttft_s"].count > 0
+
+
+@by_deployment
+def test_live_counters_never_fall_and_do_grow(deployment) -> None:
+    before: dict[tuple, dict] = {}
+    for engines in engines_at(deployment, [0.0, 1.0, 2.5, 5.0, 5.0, 30.0, 97.0, 3600.0]):
+        for page in engines:
+            now = {**page.counters, **{name: h.count for name, h in page.histograms.items()}}
+            for name, value in before.get(page.identity, {}).items():
+                assert now[name] >= value, name
+            before[page.identity] = now
+    assert all(counters["generation_tokens"] > 0 for counters in before.values())
+
+
+def test_a_page_asked_out_of_order_does_not_go_back() -> None:
+    late, early = engines_at(FLEET[0], [100.0, 50.0])
+    assert [page.counters for page in early] == [page.counters for page in late]
+
+
+@by_deployment
+def test_the_live_sample_runs_within_its_capacity(deployment) -> None:
+    replica, _ = solved(FILE, deployment)
+    (at_start, later) = engines_at(deployment, [600.0, 660.0])
+    for before, after in zip(at_start, later, strict=True):
+        done = after.counters["requests_stop_count"] - before.counters["requests_stop_count"]
+        assert 0 < done / 60 <= replica.capacity_requests_per_s

@@ -1,0 +1,36 @@
+"""The Data health page: which sources deliver, what was imported, how old the prices are."""
+
+from tests.pages.conftest import Open
+from tests.pages.reading import card, page_text
+
+
+def test_each_source_has_a_row_and_says_when_it_last_delivered(open_page: Open) -> None:
+    rows = open_page("data_health", "sample").dataframe[0].value
+    assert list(rows["Source"]) == [
+        "billing/focus", "vllm/doc-extraction", "vllm/search-answers", "vllm/support-copilot",
+    ]  # fmt: skip
+    assert set(rows["State"]) == {"ok"}
+    assert list(rows["Last success"][1:]) == ["1 s ago"] * 3
+    assert list(rows["Expected every"]) == ["once", "5 s", "5 s", "5 s"]
+
+
+def test_a_collector_that_stopped_shows_in_the_sources(open_page: Open) -> None:
+    at = open_page("data_health", "stale")
+    assert card(at, "Sources delivering") == "1 of 4"
+    assert "ok" not in set(at.dataframe[0].value["State"][1:])
+
+
+def test_imports_show_the_exact_amounts(open_page: Open) -> None:
+    rows = open_page("data_health", "real").dataframe[1].value
+    assert dict(zip(rows["Period"], rows["Billed"], strict=True)) == {"2026-10": "12.34", "2026-11": "246.80"}
+    assert set(rows["File"]) == {"bill.csv"}
+
+
+def test_the_catalogue_says_when_its_prices_were_checked(open_page: Open) -> None:
+    assert "Last checked between" in page_text(open_page("data_health", "real"))
+
+
+def test_what_is_missing_is_said_where_it_would_be(open_page: Open) -> None:
+    at = open_page("data_health", "unbilled")
+    assert any("No bill has been imported" in info.value for info in at.info)
+    assert card(at, "Billed to") == "–"
