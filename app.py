@@ -9,6 +9,8 @@ from ui import frame
 ROOT = Path(__file__).parent
 
 frame.through_the_door()
+# Before the navigation: else the browser tab's icon would be a page's, which is fetched from another host.
+st.set_page_config(page_icon=str(ROOT / "static" / "icon.png"), layout="wide")
 
 # Called on every run: without it Streamlit would discover pages/ by itself.
 chosen = st.navigation(
@@ -19,7 +21,5 @@ chosen = st.navigation(
     ],
     position="top",
 )
-st.set_page_config(
-    page_title=f"{chosen.title} · Permillion", page_icon=str(ROOT / "static" / "icon.png"), layout="wide"
-)
+st.set_page_config(page_title=f"{chosen.title} · Permillion")
 chosen.run()

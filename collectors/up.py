@@ -51,11 +51,14 @@ def up(
             every_s = min(every_s, SAMPLE_EVERY_S)
         writer = stack.enter_context(Writer.open(home))
         writer.publish(force=True)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a dashboard must never outlive us
         dashboard = _start_dashboard(home, port)
         try:
             _wait_until_healthy(dashboard, port)
             say(f"Permillion at http://localhost:{port}  ({'sample data' if demo else 'your data'}; Ctrl-C stops it)")
             return asyncio.run(_until_stopped(writer, targets, every_s, dashboard))
+        except KeyboardInterrupt:  # before the loop took the signals over
+            return 0
         finally:
             _stop(dashboard)
 
