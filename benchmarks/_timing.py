@@ -19,4 +19,4 @@ def timed_ms(
 
 
 def median_and_p95(values: list[float]) -> str:
-    return f"{median(values):8.2f} {quantiles(values, n=20)[-1]:8.2f}"
+    return f"{median(values):8.3f} {quantiles(values, n=20)[-1]:8.3f}"

@@ -1,5 +1,6 @@
 """The cards, titles and table of the overview. Amounts are Decimal until they are text."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 import pandas as pd
@@ -29,7 +30,7 @@ def cards(view: Spend, covered: data.SnapshotStatus) -> None:
             _percent_change(now.total, before.total if before else None),
             delta_color="inverse",
             delta_description=window if before else None,
-            chart_data=[round(sum(day), 2) for day in zip(*view.by_day.values(), strict=True)],
+            chart_data=_spark([sum(day) for day in zip(*view.by_day.values(), strict=True)]),
             chart_type="area",
             height="stretch",
             border=True,
@@ -40,7 +41,7 @@ def cards(view: Spend, covered: data.SnapshotStatus) -> None:
             _percent_change(unit_now, unit_before),
             delta_color="inverse",
             delta_description="input + output",
-            chart_data=[value for value in view.unit_cost_by_day if value is not None] or None,
+            chart_data=_spark(view.unit_cost_by_day),
             chart_type="area",
             help="All spend over all measured tokens, cached prompt tokens included.",
             height="stretch",
@@ -52,6 +53,8 @@ def cards(view: Spend, covered: data.SnapshotStatus) -> None:
             f"{text.percent(share_of(now.idle, now.total))} of spend" if now.is_measured else "not measured",
             delta_arrow="off",
             delta_color="off",
+            chart_data=_spark(view.idle_by_day),
+            chart_type="area",
             help="Cost of matched deployments times the share of observed time without a running request. Measured; "
             "headroom inside busy time is not in it (see What-if).",
             height="stretch",
@@ -63,6 +66,8 @@ def cards(view: Spend, covered: data.SnapshotStatus) -> None:
             f"{text.percent(share_of(now.unmatched, now.total), 1)} of spend",
             delta_arrow="off",
             delta_color="off",
+            chart_data=_spark(view.by_day[REST]),
+            chart_type="area",
             help="Charges whose `deployment` tag is missing or names no deployment.",
             height="stretch",
             border=True,
@@ -73,6 +78,8 @@ def cards(view: Spend, covered: data.SnapshotStatus) -> None:
             f"{text.percent(view.coverage_fraction)} covered" if now.is_measured else "not measured",
             delta_arrow="off",
             delta_color="off",
+            chart_data=_spark(view.tokens_by_day),
+            chart_type="area",
             help="Prompt and generated tokens of matched deployments, from counters; and the share of the period in "
             "which their servers were observed.",
             height="stretch",
@@ -89,6 +96,12 @@ def cards(view: Spend, covered: data.SnapshotStatus) -> None:
             height="stretch",
             border=True,
         )
+
+
+def _spark(values: Sequence[float | None]) -> list[float] | None:
+    """Points of a small chart, unknown days left out; None when there is no line to draw."""
+    known = [round(value, 4) for value in values if value is not None]
+    return known if len(known) > 1 else None
 
 
 def _float(value: Amount) -> float | Undefined:
