@@ -71,7 +71,7 @@ async def _server(target: Target, http: HttpClient, clock: Callable[[], datetime
         body = await vllm.fetch(ctx)
         findings = vllm.diagnose(body, ctx)
     except PermillionError as error:
-        return [Check(subject=target.key, ok=False, detail=str(error))]
+        return [Check(subject=target.key, ok=False, detail=str(error).removeprefix(f"{target.key}: "))]
     engines = {(finding.model_key, finding.engine_key) for finding in findings}
     reached = Check(
         subject=target.key, ok=True, detail=f"{len(body):,} bytes, {len(engines)} engine{'s' * (len(engines) > 1)}"

@@ -11,7 +11,7 @@ from costlib.estimate import Basis, Estimate, Undefined, weakest
 from costlib.kvcache import kv_bytes_per_sequence, kv_bytes_per_token, kv_pool_bytes_per_gpu, weight_bytes
 from costlib.pricing import PriceKind, PurchaseMix, price_at
 from costlib.projection import CostParts, DeploymentProjection, Projection, Step, Trace
-from costlib.replica import Replica, resident_tokens, solve_replica
+from costlib.replica import resident_tokens, solve_replica
 from costlib.roofline import mfu_fraction, ridge_flop_per_byte
 from costlib.scenario import ApiTokens, Deployment, Scenario, SelfHosted
 from costlib.units import MS_PER_S, SECONDS_PER_HOUR, TOKENS_PER_MTOK
@@ -168,10 +168,7 @@ def _price_hosted(
     trace("kv_per_sequence_bytes", one_sequence, "KV bytes x resident tokens, per GPU")
     pool = trace("kv_pool_bytes", kv_pool_bytes_per_gpu(model, gpu, serving), "HBM x util - W/g - reserve, per GPU")
 
-    def solve(time_ratio: float) -> Replica:
-        return solve_replica(model, gpu, serving, work, constants, deployment.max_tpot_s, time_ratio)
-
-    replica = solve(1.0)
+    replica = solve_replica(model, gpu, serving, work, constants, deployment.max_tpot_s)
     for bound, limit in replica.limits:
         trace(f"batch_by_{bound}_count", limit, "sequences this limit allows")
     trace("batch_count", replica.batch_count, f"the least of them: {replica.bound}")
@@ -203,8 +200,8 @@ def _price_hosted(
     running = replica.running_count(per_replica)
     # A stated capacity already is what it is; the engine model's is only known to within its band.
     faster, slower = (capacity, capacity) if stated else (
-        solve(constants.step_low_ratio).capacity_requests_per_s,
-        solve(constants.step_high_ratio).capacity_requests_per_s,
+        replica.capacity_if(constants.step_low_ratio),
+        replica.capacity_if(constants.step_high_ratio),
     )  # fmt: skip
     result = DeploymentProjection(
         key=deployment.key,

@@ -40,12 +40,18 @@ def resident_tokens(workload: Workload) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replica:
-    """Step time and request rate for every batch from 1 to the largest; arrays are aligned, batch = index + 1."""
+    """Step time and request rate for every batch from 1 to the largest; arrays are aligned, batch = index + 1.
+
+    `uncut_step_s` goes on to the batch that memory and settings allow, past the limit on time per token.
+    """
 
     bound: Bound
     limits: tuple[tuple[Bound, int], ...]
     step_s: Floats
     requests_per_s: Floats
+    uncut_step_s: Floats
+    mean_output_tokens: float
+    max_tpot_s: float | None
     prefill_s: float
     prefill_share_fraction: float  # of a step's time at the largest batch
     misses_tpot: bool  # even one sequence at a time is slower than asked for
@@ -57,6 +63,15 @@ class Replica:
     @property
     def capacity_requests_per_s(self) -> float:
         return float(self.requests_per_s[-1])
+
+    def capacity_if(self, time_ratio: float) -> float:
+        """Capacity if every step took `time_ratio` times as long: `max_tpot_s` then binds at another batch.
+
+        Returns    [request/s]
+        """
+        step_s = self.uncut_step_s * time_ratio
+        most = _largest_batch(step_s, self.max_tpot_s)
+        return float(most / (self.mean_output_tokens * step_s[most - 1]))
 
     def tpot_s(self, requests_per_s: float) -> float:
         """Time per output token at this request rate: the step time of the batch that the rate keeps running [s]."""
@@ -87,7 +102,6 @@ def solve_replica(
     workload: Workload,
     constants: EngineConstants,
     max_tpot_s: float | None = None,
-    time_ratio: float = 1.0,
 ) -> Replica:
     """The steady state of continuous batching on one replica.
 
@@ -95,7 +109,7 @@ def solve_replica(
                B <= max_num_seqs,  KV memory / KV of one sequence,  max_num_batched_tokens / (1 + I_c/O),
                and step(B) <= max_tpot
     Symbols    O mean output tokens   I_c mean uncached prompt tokens: every output token brings I_c/O of them along
-    Returns    a Replica; with `time_ratio` every step is that much longer
+    Returns    a Replica
     Valid for  prefill chunks that share steps with decode (chunked prefill, vLLM's default) and do not overlap with it
     Raises     DoesNotFit, DomainError
     Source     docs/method.md; Agrawal et al., Sarathi-Serve, OSDI 2024
@@ -119,21 +133,28 @@ def solve_replica(
             f"{uncached_per_output:,.0f} prompt tokens with it; raise it above {1 + uncached_per_output:,.0f}."
         )
     batch = np.arange(1, most + 1, dtype=float)
-    one_prefill_s = prefill_s(model, gpu, serving, workload.mean_prompt_tokens, constants) * time_ratio
-    decode_s = decode_step_s(model, gpu, serving, batch, resident_tokens(workload), constants) * time_ratio
-    step_s = decode_s + batch / outputs * one_prefill_s
-    misses_tpot = False
+    one_prefill_s = prefill_s(model, gpu, serving, workload.mean_prompt_tokens, constants)
+    decode_s = decode_step_s(model, gpu, serving, batch, resident_tokens(workload), constants)
+    uncut_step_s = decode_s + batch / outputs * one_prefill_s
+    most = _largest_batch(uncut_step_s, max_tpot_s)
+    step_s = uncut_step_s[:most]
     if max_tpot_s is not None:
-        limits[Bound.MAX_TPOT] = int(np.searchsorted(step_s, max_tpot_s, side="right"))
-        misses_tpot = limits[Bound.MAX_TPOT] == 0
-        most = max(1, min(most, limits[Bound.MAX_TPOT]))
-    step_s = step_s[:most]
+        limits[Bound.MAX_TPOT] = int(np.searchsorted(uncut_step_s, max_tpot_s, side="right"))
     return Replica(
         bound=min(limits, key=lambda name: limits[name]),
         limits=tuple(limits.items()),
         step_s=step_s,
         requests_per_s=batch[:most] / (outputs * step_s),
+        uncut_step_s=uncut_step_s,
+        mean_output_tokens=outputs,
+        max_tpot_s=max_tpot_s,
         prefill_s=one_prefill_s,
         prefill_share_fraction=float(most / outputs * one_prefill_s / step_s[-1]),
-        misses_tpot=misses_tpot,
+        misses_tpot=limits.get(Bound.MAX_TPOT) == 0,
     )
+
+
+def _largest_batch(step_s: Floats, max_tpot_s: float | None) -> int:
+    """The largest batch whose step is fast enough; 1 where not even one sequence is."""
+    fast_enough = len(step_s) if max_tpot_s is None else int(np.searchsorted(step_s, max_tpot_s, side="right"))
+    return max(1, fast_enough)

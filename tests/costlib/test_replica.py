@@ -14,10 +14,8 @@ H100 = CATALOG.gpu("h100-sxm")
 LLAMA_8B = CATALOG.model("llama-3.1-8b")
 
 
-def replica(workload=None, *, max_tpot_s=None, constants=IDEAL, time_ratio=1.0, **serving):
-    return solve_replica(
-        TOY_MODEL, TOY_GPU, ServingConfig(**serving), workload or work(), constants, max_tpot_s, time_ratio
-    )
+def replica(workload=None, *, max_tpot_s=None, constants=IDEAL, **serving):
+    return solve_replica(TOY_MODEL, TOY_GPU, ServingConfig(**serving), workload or work(), constants, max_tpot_s)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +91,7 @@ def test_too_few_tokens_per_step_say_how_many_are_needed_and_that_is_enough():
 
 
 def test_slower_steps_by_half_serve_a_third_less():
-    assert replica(time_ratio=1.5).capacity_requests_per_s == pytest.approx(replica().capacity_requests_per_s / 1.5)
+    assert replica().capacity_if(1.5) == pytest.approx(replica().capacity_requests_per_s / 1.5)
 
 
 def test_running_count_is_the_batch_at_capacity_and_the_busy_share_below_one():
@@ -134,6 +132,13 @@ def test_latency_rises_with_load(prompt, output, shares, model):
     assert solved.tpot_s(low) <= solved.tpot_s(high)
     assert solved.ttft_s(low) <= solved.ttft_s(high)
     assert solved.running_count(low) <= solved.running_count(high) <= solved.batch_count
+
+
+def test_with_a_limit_on_time_per_token_faster_steps_also_allow_a_larger_batch():
+    solved = replica(max_tpot_s=float(replica().step_s[9]))
+    assert solved.capacity_if(1.0) == solved.capacity_requests_per_s
+    assert solved.capacity_if(0.5) > 2 * solved.capacity_requests_per_s
+    assert solved.capacity_if(2.0) < solved.capacity_requests_per_s / 2
 
 
 def test_a_request_longer_than_the_context_is_refused():
