@@ -138,14 +138,7 @@ def _price_api(deployment: Deployment, api: ApiTokens, scenario: Scenario) -> _P
         cost=CostParts(
             prefill_usd_per_month=prefill * month_s, decode_usd_per_month=decode * month_s, idle_usd_per_month=0.0
         ),
-        capacity_tokens_per_s=None,
         demand_tokens_per_s=work.total_tokens_per_s,
-        busy_fraction=None,
-        bound=None,
-        tpot_s=None,
-        ttft_s=None,
-        running_count=None,
-        kv_usage_fraction=None,
     )
     return _Priced(result, per_hour, per_hour, tuple(trace.steps), ())
 
@@ -199,10 +192,8 @@ def _price_hosted(
     per_replica = peak / replicas if replicas else 0.0
     running = replica.running_count(per_replica)
     # A stated capacity already is what it is; the engine model's is only known to within its band.
-    faster, slower = (capacity, capacity) if stated else (
-        replica.capacity_if(constants.step_low_ratio),
-        replica.capacity_if(constants.step_high_ratio),
-    )  # fmt: skip
+    band = (constants.step_low_ratio, constants.step_high_ratio)
+    faster, slower = (capacity if stated else replica.capacity_if(ratio) for ratio in band)
     result = DeploymentProjection(
         key=deployment.key,
         model_key=model.key,

@@ -63,14 +63,14 @@ class DeploymentProjection:
     needed_gpus_ratio: float  # before rounding up to whole replicas: what capacity freed is counted in
     usd_per_hour: float
     cost: CostParts
-    capacity_tokens_per_s: float | None
     demand_tokens_per_s: float
-    busy_fraction: float | None
-    bound: Bound | None
-    tpot_s: float | None
-    ttft_s: float | None
-    running_count: float | None
-    kv_usage_fraction: float | None
+    capacity_tokens_per_s: float | None = None
+    busy_fraction: float | None = None
+    bound: Bound | None = None
+    tpot_s: float | None = None
+    ttft_s: float | None = None
+    running_count: float | None = None
+    kv_usage_fraction: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ class Fleet:
     preemptions_per_min: float | None
     prefix_hit_fraction: float | None
     ttft_p95_s: float | None
-    generation_tokens_per_s: float
+    generation_tokens_per_s: float | None
 
 
 @st.fragment(run_every=EVERY_S)
@@ -66,7 +66,8 @@ def panel(today: Projection, scenario: Projection, is_ours: bool) -> None:
 
 def _cards(fleet: Fleet, today: Projection, scenario: Projection, is_ours: bool) -> None:
     demand = sum(d.demand_tokens_per_s for d in today.deployments)
-    rate = float(fleet.tokens_per_s.iloc[-1]) if len(fleet.tokens_per_s) else 0.0
+    rate = _last(fleet.tokens_per_s)
+    is_comparable = is_ours and demand > 0 and rate is not None
     burn = scenario.usd_per_hour - today.usd_per_hour
     with st.grid(4, min_column_width=CARDS_WIDTH):
         st.metric(
@@ -81,10 +82,10 @@ def _cards(fleet: Fleet, today: Projection, scenario: Projection, is_ours: bool)
         )
         st.metric(
             "Tokens per second",
-            text.compact(rate),
-            text.change(rate - demand, f"{rate / demand - 1:.0%}") if is_ours and demand else None,
+            text.UNKNOWN if rate is None else text.compact(rate),
+            text.change(rate - demand, f"{rate / demand - 1:.0%}") if is_comparable else None,
             delta_color="off",
-            delta_description="vs mean demand" if is_ours and demand else None,
+            delta_description="vs mean demand" if is_comparable else None,
             height="stretch",
             chart_data=_spark(fleet.tokens_per_s),
             chart_type="area",
@@ -120,7 +121,7 @@ def _cards(fleet: Fleet, today: Projection, scenario: Projection, is_ours: bool)
     st.caption(
         f"Running {_count(_last(fleet.running_count))} · waiting {_count(fleet.waiting_count)} · preemptions "
         f"{_count(fleet.preemptions_per_min)} a minute · prompt tokens from prefix cache "
-        f"{text.percent(fleet.prefix_hit_fraction)} · generated {text.compact(fleet.generation_tokens_per_s)} tokens/s "
+        f"{text.percent(fleet.prefix_hit_fraction)} · generated {_count(fleet.generation_tokens_per_s)} tokens/s "
         "· measured, last 3 minutes"
     )
 
@@ -153,6 +154,7 @@ def fleet_of(rows: pd.DataFrame) -> Fleet | None:
         return float(values.sum()) if len(values) else None
 
     queries, hits, preempted = total("prefix_queries_tokens"), total("prefix_hits_tokens"), total("preemptions_count")
+    generated = total("generation_tokens")
     waiting, p95 = sum_of("waiting_count"), rows["ttft_p95_s"].dropna()
     return Fleet(
         targets_count=rows["target_key"].nunique(),
@@ -164,7 +166,7 @@ def fleet_of(rows: pd.DataFrame) -> Fleet | None:
         preemptions_per_min=preempted / seconds * SECONDS_PER_MINUTE if preempted is not None and seconds else None,
         prefix_hit_fraction=hits / queries if queries and hits is not None else None,
         ttft_p95_s=float(p95.max()) if len(p95) else None,
-        generation_tokens_per_s=(total("generation_tokens") or 0.0) / seconds if seconds else 0.0,
+        generation_tokens_per_s=generated / seconds if generated is not None and seconds else None,
     )
 
 

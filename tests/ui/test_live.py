@@ -74,7 +74,7 @@ def test_what_no_server_exports_is_unknown_and_not_zero() -> None:
 def test_a_first_scrape_has_no_rate() -> None:
     found = fleet(row("a", 0, None, running_count=4))
     assert len(found.tokens_per_s) == 0
-    assert found.generation_tokens_per_s == 0.0
+    assert found.generation_tokens_per_s is None
     assert found.running_count.iloc[-1] == 4
 
 
