@@ -200,13 +200,6 @@ class Writer:
         self._publish_not_before = finished + (finished - started) * (1 / _PUBLISHING_FRACTION - 1)
         return snapshot_id
 
-    def forget_sample(self) -> bool:
-        """Remove all sample rows. Real data do this by themselves when they arrive."""
-        with self._connection.begin():
-            forgotten = sample.forget(self._connection)
-        self._changed = self._changed or forgotten
-        return forgotten
-
     def _oldest_sample(self) -> datetime:
         """Whole hours only, so that no hour is ever rebuilt from part of its samples."""
         return (naive(self._clock()) - SAMPLES_KEPT).replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)

@@ -11,6 +11,7 @@ from ui import data, text
 
 OLD_PRICE = timedelta(days=90)
 ERROR_CHARS = 300
+RUNS_SHOWN = 100
 PUBLISHING_MAY_TAKE = timedelta(seconds=60)
 
 
@@ -64,6 +65,33 @@ def sources(found: data.Snapshot, moment: datetime) -> None:
         }
     )
     st.dataframe(shown, hide_index=True, key="sources")
+
+
+def runs(found: data.Snapshot, moment: datetime) -> None:
+    """The newest runs of all sources, drawn only when someone asks for them."""
+    with st.expander("Recent runs", icon=":material/history:", key="runs", on_change="rerun") as opened:
+        if not opened.open:
+            return
+        rows = found.runs(RUNS_SHOWN)
+        shown = pd.DataFrame(
+            {
+                "Finished": [text.age(_moment(at), moment) for at in rows["finished_at"]],
+                "Source": [text.plain(key) for key in rows["source_key"]],
+                "State": rows["state"],
+                "Took, s": [
+                    (end - begin).total_seconds()
+                    for begin, end in zip(rows["started_at"], rows["finished_at"], strict=True)
+                ],
+                "Rows": rows["rows_count"],
+                "Error": [text.plain(error, ERROR_CHARS) if isinstance(error, str) else "" for error in rows["error"]],
+            }
+        )
+        st.dataframe(
+            shown,
+            hide_index=True,
+            key="recent-runs",
+            column_config={"Took, s": st.column_config.NumberColumn(format="%.2f")},
+        )
 
 
 def imports(found: data.Snapshot) -> None:

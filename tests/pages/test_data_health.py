@@ -20,6 +20,15 @@ def test_a_collector_that_stopped_shows_in_the_sources(open_page: Open) -> None:
     assert "ok" not in set(at.dataframe[0].value["State"][1:])
 
 
+def test_runs_are_read_only_when_asked_for(open_page: Open) -> None:
+    at = open_page("data_health", "sample")
+    assert len(at.dataframe) == 2
+    at.session_state["runs"] = True
+    rows = at.run().dataframe[1].value
+    assert {"vllm/doc-extraction", "billing/focus"} <= set(rows["Source"])
+    assert (rows["Took, s"] >= 0).all()
+
+
 def test_imports_show_the_exact_amounts(open_page: Open) -> None:
     rows = open_page("data_health", "real").dataframe[1].value
     assert dict(zip(rows["Period"], rows["Billed"], strict=True)) == {"2026-10": "12.34", "2026-11": "246.80"}

@@ -89,7 +89,6 @@ def test_sample_data_are_refused_where_real_data_are(home: Home, writer: Writer)
     ):
         with pytest.raises(ConfigError, match=r"already holds real data.*empty folder in PERMILLION_HOME"):
             add()
-    assert writer.forget_sample() is False
 
 
 def test_a_sample_bill_is_refused_where_real_data_are(home: Home, tmp_path: Path) -> None:
@@ -100,15 +99,10 @@ def test_a_sample_bill_is_refused_where_real_data_are(home: Home, tmp_path: Path
         assert snapshot.spend_total(*ALWAYS) == {"USD": pytest.approx(1.5)}
 
 
-def test_the_sample_can_be_forgotten_and_loaded_again(sample_home: Home) -> None:
-    with Writer.open(sample_home, frozen()) as writer:
-        assert writer.forget_sample() is True
-        assert writer.forget_sample() is False
-        writer.add_usage_hours(HOURS)
-        writer.add_usage_hours(HOURS)
-        writer.publish(force=True)
-    with open_snapshot(sample_home) as snapshot:
-        assert snapshot.usage(*ALWAYS)["prompt_tokens"].tolist() == [1000], (
-            "loading the sample twice is loading it once"
-        )
+def test_the_sample_loaded_again_replaces_itself(home: Home, writer: Writer) -> None:
+    writer.add_usage_hours(HOURS)
+    writer.add_usage_hours(HOURS)
+    writer.publish(force=True)
+    with open_snapshot(home) as snapshot:
+        assert snapshot.usage(*ALWAYS)["prompt_tokens"].tolist() == [1000]
         assert snapshot.demand(*ALWAYS)["requests_per_s"].tolist() == [0.01]
