@@ -35,7 +35,7 @@ if view is None:
     st.info("Nothing was charged in this period. Choose a longer one.", icon=":material/event_busy:")
     st.stop()
 
-overview.cards(view, covered)
+overview.figures(view, covered)
 overview.hint(view)
 left, right = st.columns(2, gap="medium")
 with left, st.container(border=True, key="daily-spend"):

@@ -6,9 +6,7 @@ from costlib.compare import Comparison
 from costlib.estimate import Undefined
 from costlib.projection import Projection
 from costlib.units import MS_PER_S, TOKENS_PER_MTOK
-from ui import text
-
-CARD_WIDTH = 160
+from ui import cards, text
 
 
 def projection(comparison: Comparison) -> None:
@@ -16,69 +14,55 @@ def projection(comparison: Comparison) -> None:
     today, scenario = comparison.today, comparison.scenario
     saved = round(comparison.saved_usd_per_month)
     band = scenario.usd_per_month
-    with st.grid(6, min_column_width=CARD_WIDTH):
-        st.metric(
+    gpus = scenario.gpus_count - today.gpus_count
+    with st.grid(6, min_column_width=cards.WIDTH):
+        cards.changed(
             "Spend per month",
             text.money(band.mid),
             text.change(-saved, text.money(-saved)),
-            delta_color="inverse",
-            delta_description=f"vs {text.short_money(today.usd_per_month.mid)}",
+            f"vs {text.short_money(today.usd_per_month.mid)}",
             help="Whole replicas, around the clock, at list or stated prices. Cash: what the bill would be.",
-            border=True,
         )
-        st.metric(
+        cards.noted(
             "Range per month",
             f"{text.short_money(band.low)}–{text.short_money(band.high).lstrip('$')}",
-            f"{band.basis}",
-            delta_arrow="off",
-            delta_color="off",
-            delta_description="80 % band",
+            str(band.basis),
+            "80 % band",
             help="The same projection with step times as far off as they were for 80 % of published measurements.",
-            border=True,
         )
         _unit_cost(today, scenario)
-        gpus = scenario.gpus_count - today.gpus_count
-        st.metric(
+        cards.changed(
             "GPUs needed",
             f"{scenario.gpus_count:,}",
             text.change(gpus, f"{gpus:,}"),
-            delta_color="inverse",
-            delta_description=_gpu_names(scenario),
+            _gpu_names(scenario),
             help="Whole replicas at the peak hour, no fuller than their target.",
-            border=True,
         )
-        _latency("Time per token, peak", today.tpot_s, scenario.tpot_s, "slowest model")
-        _latency("First token, peak", today.ttft_s, scenario.ttft_s, "slowest model")
+        _latency("Time per token, peak", today.tpot_s, scenario.tpot_s)
+        _latency("First token, peak", today.ttft_s, scenario.ttft_s)
 
 
 def _unit_cost(today: Projection, scenario: Projection) -> None:
     now, then = today.usd_per_mtok_blended, scenario.usd_per_mtok_blended
-    delta = None if isinstance(now, Undefined) or isinstance(then, Undefined) else round(then - now, 4)
-    st.metric(
+    is_known = not isinstance(now, Undefined) and not isinstance(then, Undefined)
+    delta = round(then - now, 4) if is_known else 0
+    cards.changed(
         "Cost per 1M tokens",
         text.unit_cost(then),
-        None
-        if delta is None
-        else text.change(delta, text.unit_cost(abs(delta)) if delta > 0 else f"-{text.unit_cost(-delta)}"),
-        delta_color="inverse",
-        delta_description="input + output",
-        help=then.reason
-        if isinstance(then, Undefined)
-        else "All dollars over all answered tokens, cached ones included.",
-        border=True,
+        text.change(delta, text.unit_cost(delta)) if is_known else None,
+        "input + output",
+        help=then.reason if isinstance(then, Undefined) else "All dollars over all answered tokens, cached ones too.",
     )
 
 
-def _latency(name: str, today: float | None, scenario: float | None, note: str) -> None:
+def _latency(name: str, today: float | None, scenario: float | None) -> None:
     delta = None if today is None or scenario is None else round((scenario - today) * MS_PER_S)
-    st.metric(
+    cards.changed(
         name,
         text.milliseconds(scenario),
         None if delta is None else text.change(delta, f"{delta:,} ms"),
-        delta_color="inverse",
-        delta_description=note,
+        "slowest model",
         help="Modelled for the peak hour. Undefined for APIs and stated capacities.",
-        border=True,
     )
 
 

@@ -8,12 +8,11 @@ import streamlit as st
 
 from costlib.projection import Projection
 from costlib.units import SECONDS_PER_MINUTE
-from ui import data, text
+from ui import cards, data, text
 
 EVERY_S = 2
 WINDOW = timedelta(minutes=3)
 STALE_AFTER = timedelta(seconds=60)
-POINTS = 40
 CARDS_WIDTH = 150
 
 
@@ -69,54 +68,38 @@ def _cards(fleet: Fleet, today: Projection, scenario: Projection, is_ours: bool)
     rate = _last(fleet.tokens_per_s)
     is_comparable = is_ours and demand > 0 and rate is not None
     burn = scenario.usd_per_hour - today.usd_per_hour
+    modelled = scenario.ttft_s
     with st.grid(4, min_column_width=CARDS_WIDTH):
-        st.metric(
+        cards.changed(
             "Burn rate, per hour",
             text.money(today.usd_per_hour if is_ours else None),
             text.change(round(burn), text.money(round(burn))) if is_ours else None,
-            delta_color="inverse",
-            delta_description="if scenario ran" if is_ours else None,
+            "if scenario ran" if is_ours else None,
             help="GPUs of today's deployments at their prices. Known from the scenario file, not measured.",
-            height="stretch",
-            border=True,
         )
-        st.metric(
+        cards.changed(
             "Tokens per second",
             text.UNKNOWN if rate is None else text.compact(rate),
             text.change(rate - demand, f"{rate / demand - 1:.0%}") if is_comparable else None,
-            delta_color="off",
-            delta_description="vs mean demand" if is_comparable else None,
-            height="stretch",
-            chart_data=_spark(fleet.tokens_per_s),
-            chart_type="area",
+            "vs mean demand" if is_comparable else None,
             help="Prompt and generated tokens between the last two scrapes, all servers.",
-            border=True,
+            points=fleet.tokens_per_s,
+            less_is_better=False,
         )
-        st.metric(
+        cards.noted(
             "KV cache in use",
             text.percent(_last(fleet.kv_usage_fraction)),
             f"{fleet.waiting_count:.0f} waiting" if fleet.waiting_count is not None else None,
-            delta_arrow="off",
-            delta_color="off",
-            chart_data=_spark(fleet.kv_usage_fraction),
-            chart_type="area",
-            height="stretch",
             help="Mean of all servers, from their last scrape. Preemptions begin when it reaches 100 %.",
-            border=True,
+            points=fleet.kv_usage_fraction,
         )
-        modelled = scenario.ttft_s
-        st.metric(
+        cards.noted(
             "First token, p95",
             text.milliseconds(fleet.ttft_p95_s),
             f"{text.milliseconds(modelled)} modelled" if is_ours and modelled else None,
-            delta_arrow="off",
-            delta_color="off",
-            chart_data=_spark(fleet.running_count),
-            chart_type="area",
-            height="stretch",
             help="95th percentile over the last 3 minutes, from the slowest server's histogram. The line is running "
             "requests. The modelled figure is the scenario's slowest deployment at its peak hour.",
-            border=True,
+            points=fleet.running_count,
         )
     st.caption(
         f"Running {_count(_last(fleet.running_count))} · waiting {_count(fleet.waiting_count)} · preemptions "
@@ -172,11 +155,6 @@ def fleet_of(rows: pd.DataFrame) -> Fleet | None:
 
 def _last(series: pd.Series) -> float | None:
     return float(series.iloc[-1]) if len(series) else None
-
-
-def _spark(series: pd.Series) -> list[float] | None:
-    values = [round(float(v), 4) for v in series.dropna().tail(POINTS)]
-    return values if len(values) > 1 else None
 
 
 def _count(value: float | None) -> str:

@@ -1,6 +1,5 @@
 """The cards, titles and table of the overview. Amounts are Decimal until they are text."""
 
-from collections.abc import Sequence
 from decimal import Decimal
 
 import pandas as pd
@@ -9,99 +8,64 @@ import streamlit as st
 from costlib.allocation import share_of, usd_per_mtok_of
 from costlib.estimate import Undefined
 from costlib.units import TOKENS_PER_MTOK
-from ui import data, text
+from ui import cards, data, text
 from ui.spend import REST, Spend
 from ui.text import PERCENT
 
-CARD_WIDTH = 160
 Amount = Decimal | Undefined
 
 
-def cards(view: Spend, covered: data.SnapshotStatus) -> None:
+def figures(view: Spend, covered: data.SnapshotStatus) -> None:
     """Six cards: spend, unit cost, idle, not matched, tokens, how far the data reach."""
     now, before = view.now, view.before
-    window = f"vs {len(view.days)} days before"
     unit_now = usd_per_mtok_of(now.total, now.tokens)
     unit_before = usd_per_mtok_of(before.total, before.tokens) if before else Undefined(reason="no earlier period")
-    with st.grid(6, min_column_width=CARD_WIDTH):
-        st.metric(
+    moment = data.now()
+    with st.grid(6, min_column_width=cards.WIDTH):
+        cards.changed(
             "Spend",
             text.money(now.total, view.currency),
             _percent_change(now.total, before.total if before else None),
-            delta_color="inverse",
-            delta_description=window if before else None,
-            chart_data=_spark([sum(day) for day in zip(*view.by_day.values(), strict=True)]),
-            chart_type="area",
-            height="stretch",
-            border=True,
+            f"vs {len(view.days)} days before" if before else None,
+            points=[sum(day) for day in zip(*view.by_day.values(), strict=True)],
         )
-        st.metric(
+        cards.changed(
             "Cost per 1M tokens",
             text.unit_cost(_float(unit_now)),
             _percent_change(unit_now, unit_before),
-            delta_color="inverse",
-            delta_description="input + output",
-            chart_data=_spark(view.unit_cost_by_day),
-            chart_type="area",
+            "input + output",
             help="All spend over all measured tokens, cached prompt tokens included.",
-            height="stretch",
-            border=True,
+            points=view.unit_cost_by_day,
         )
-        st.metric(
+        cards.noted(
             "Idle GPU cost",
             text.money(now.idle if now.is_measured else None, view.currency),
             f"{text.percent(share_of(now.idle, now.total))} of spend" if now.is_measured else "not measured",
-            delta_arrow="off",
-            delta_color="off",
-            chart_data=_spark(view.idle_by_day),
-            chart_type="area",
             help="Cost of matched deployments times the share of observed time without a running request. Measured; "
             "headroom inside busy time is not in it (see What-if).",
-            height="stretch",
-            border=True,
+            points=view.idle_by_day,
         )
-        st.metric(
+        cards.noted(
             REST,
             text.money(now.unmatched, view.currency),
             f"{text.percent(share_of(now.unmatched, now.total), 1)} of spend",
-            delta_arrow="off",
-            delta_color="off",
-            chart_data=_spark(view.by_day[REST]),
-            chart_type="area",
             help="Charges whose `deployment` tag is missing or names no deployment.",
-            height="stretch",
-            border=True,
+            points=view.by_day[REST],
         )
-        st.metric(
+        cards.noted(
             "Tokens",
             text.UNKNOWN if now.tokens is None else text.compact(now.tokens),
             f"{text.percent(view.coverage_fraction)} covered" if now.is_measured else "not measured",
-            delta_arrow="off",
-            delta_color="off",
-            chart_data=_spark(view.tokens_by_day),
-            chart_type="area",
             help="Prompt and generated tokens of matched deployments, from counters; and the share of the period in "
             "which their servers were observed.",
-            height="stretch",
-            border=True,
+            points=view.tokens_by_day,
         )
-        moment = data.now()
-        st.metric(
+        cards.noted(
             "Billed to",
             text.last_day(covered.charges_to).removesuffix(f" {moment.year}"),
             f"metrics {text.age(covered.usage_to, moment)}",
-            delta_arrow="off",
-            delta_color="off",
             help="The last day with charges, and the newest measurement.",
-            height="stretch",
-            border=True,
         )
-
-
-def _spark(values: Sequence[float | None]) -> list[float] | None:
-    """Points of a small chart, unknown days left out; None when there is no line to draw."""
-    known = [round(value, 4) for value in values if value is not None]
-    return known if len(known) > 1 else None
 
 
 def _float(value: Amount) -> float | Undefined:
