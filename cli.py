@@ -23,9 +23,10 @@ from costlib.compare import compare
 from costlib.errors import ConfigError, PermillionError
 from costlib.jsonable import jsonable
 from costlib.report import whatif_text
-from costlib.scenario_file import check_expectations, scenario_file_from
+from costlib.scenario_file import check_expectations
 from costlib.units import seconds_from
-from store.catalog_files import load_catalog, read_toml
+from store.catalog_files import load_scenario
+from store.engine import utc_now
 from store.home import Home
 from store.read import snapshot_of
 from store.records import RUN_OK, ImportStatus
@@ -37,10 +38,6 @@ Urls = Annotated[list[str], typer.Option("--metrics-url", help="A vLLM /metrics 
 Every = Annotated[float, typer.Option("--every", parser=seconds_from, metavar="TIME", help="Such as 15s or 2m.")]
 NO_URLS: list[str] = []
 USAGE_WINDOW = timedelta(days=30)
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
 
 
 def home() -> Home:
@@ -65,7 +62,7 @@ def show(as_json: bool, value: Any, text: Callable[[], str]) -> None:
 def up(metrics_url: Urls = NO_URLS, demo: bool = False, port: int = 8501, every: Every = "15s") -> None:  # type: ignore
     """Collector and dashboard together; Ctrl-C stops both. --demo shows sample data in a home without real data."""
     with honest():
-        targets = targets_of(metrics_url, home(), os.environ, now().date())
+        targets = targets_of(metrics_url, home(), os.environ, utc_now().date())
         code = run_up(home(), targets, demo=demo, port=port, every_s=every, say=typer.echo)
     raise typer.Exit(code)
 
@@ -74,7 +71,7 @@ def up(metrics_url: Urls = NO_URLS, demo: bool = False, port: int = 8501, every:
 def demo(as_json: Json = False) -> None:
     """Load the sample data, labelled as such."""
     with honest():
-        loaded = load_demo(home(), now)
+        loaded = load_demo(home(), utc_now)
     show(
         as_json, loaded, lambda: f"{loaded.hours_count:,} sample hours to {loaded.usage_to}; bill: {loaded.bill.detail}"
     )
@@ -84,7 +81,7 @@ def demo(as_json: Json = False) -> None:
 def collect(metrics_url: Urls = NO_URLS, every: Every = "15s", once: bool = False) -> None:  # type: ignore
     """Scrape vLLM servers and store what they say, until stopped or once."""
     with honest():
-        targets = targets_of(metrics_url, home(), os.environ, now().date())
+        targets = targets_of(metrics_url, home(), os.environ, utc_now().date())
         if not targets:
             raise ConfigError("no server to scrape: give --metrics-url http://host:8000/metrics")
         with Writer.open(home()) as writer:
@@ -113,10 +110,15 @@ def import_(
 
 
 @app.command()
-def usage(as_json: Json = False) -> None:
-    """Tokens, requests and coverage of the last 30 days, per server and model."""
+def usage(
+    start: Annotated[datetime | None, typer.Option("--from", help="UTC; 30 days before the end if left out.")] = None,
+    end: Annotated[datetime | None, typer.Option("--to", help="UTC, excluded; now if left out.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Tokens, requests and coverage per server and model, in the hours that begin in the window."""
+    until = end.replace(tzinfo=UTC) if end else utc_now()
     with honest(), snapshot_of(home()) as snapshot:
-        frame = snapshot.usage_total(now() - USAGE_WINDOW, now())
+        frame = snapshot.usage_total(start.replace(tzinfo=UTC) if start else until - USAGE_WINDOW, until)
     show(as_json, json.loads(frame.to_json(orient="records")), lambda: frame.T.to_string(header=False))
 
 
@@ -124,7 +126,7 @@ def usage(as_json: Json = False) -> None:
 def whatif(scenario: Path, as_json: Json = False) -> None:
     """The projection that the What-if page shows. Exit code 1 when an expectation of the file is not met."""
     with honest():
-        file = scenario_file_from(read_toml(scenario), load_catalog(), scenario.name, now().date())
+        file = load_scenario(scenario, utc_now().date())
         comparison = compare(file.today, dict(file.levers), file.catalog)
         checked = check_expectations(file, comparison)
     show(as_json, {"comparison": comparison, "expectations": checked}, lambda: whatif_text(comparison, checked))
@@ -135,7 +137,7 @@ def whatif(scenario: Path, as_json: Json = False) -> None:
 def doctor(metrics_url: Urls = NO_URLS, as_json: Json = False) -> None:
     """Storage, sources, and for each server which measures it exports. Exit code 1 when something is wrong."""
     with honest():
-        checks = asyncio.run(examine(home(), targets_of(metrics_url, home(), os.environ, now().date()), now))
+        checks = asyncio.run(examine(home(), targets_of(metrics_url, home(), os.environ, utc_now().date()), utc_now))
     show(as_json, checks, lambda: "\n".join(check.text for check in checks))
     raise typer.Exit(int(any(check.ok is False for check in checks)))
 

@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 from collectors.importer import import_files
 from collectors.sample import bill_csv, usage_hours
 from costlib.errors import ConfigError
-from costlib.scenario_file import ScenarioFile, scenario_file_from
-from store.catalog_files import DATA, load_catalog, read_toml
+from costlib.scenario_file import ScenarioFile
+from store.catalog_files import SAMPLE_SCENARIO, load_scenario
 from store.home import Home
 from store.records import ImportReceipt, ImportStatus
 from store.writer import Writer
@@ -27,8 +27,7 @@ class DemoLoaded:
 
 def sample_file(today: datetime) -> ScenarioFile:
     """The sample fleet's scenario file."""
-    path = DATA / "demo" / "scenario.toml"
-    return scenario_file_from(read_toml(path), load_catalog(), "data/demo/scenario.toml", today.date())
+    return load_scenario(SAMPLE_SCENARIO, today.date())
 
 
 def load_demo(home: Home, clock: Callable[[], datetime]) -> DemoLoaded:

@@ -18,10 +18,11 @@ from collectors.billing.base import BillingFormat, BillingSource
 from costlib.billing import exact_sum
 from costlib.errors import BadRecord, ConfigError
 from store.durable import sha256_of
+from store.engine import utc_now
 from store.home import Home
 from store.inbox import FileEntry, Reply, SegmentBuilder, take_reply, withdraw
 from store.records import ImportReceipt, ImportStatus
-from store.writer import StoreBusy, Writer, utc_now
+from store.writer import StoreBusy, Writer
 
 # How long to wait for a running writer, which looks into its inbox every few seconds.
 WAIT_S = 60.0

@@ -7,8 +7,7 @@ from datetime import date
 from collectors.addresses import target_from_url
 from collectors.base import Target, excerpt
 from costlib.errors import ConfigError
-from costlib.scenario_file import scenario_file_from
-from store.catalog_files import load_catalog, read_toml
+from store.catalog_files import load_scenario
 from store.home import Home
 
 
@@ -18,7 +17,7 @@ def targets_of(given: Sequence[str], home: Home, env: Mapping[str, str], today: 
         return [_target(text, env) for text in given]
     if not home.scenario.exists():
         return []
-    file = scenario_file_from(read_toml(home.scenario), load_catalog(), home.scenario.name, today)
+    file = load_scenario(home.scenario, today)
     return [replace(target_from_url(url, env), key=key) for key, url in file.metrics_urls]
 
 

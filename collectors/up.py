@@ -10,7 +10,6 @@ import time
 import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 from collectors.base import Target
@@ -19,6 +18,7 @@ from collectors.replay import ReplayServer
 from collectors.run import collect
 from collectors.sample_live import live_pages
 from costlib.errors import ConfigError
+from store.engine import utc_now
 from store.home import Home
 from store.read import open_snapshot
 from store.writer import Writer
@@ -33,21 +33,18 @@ def up(
 ) -> int:
     """Run until interrupted, or until the dashboard ends. Returns the exit code.
 
-    With `demo`, a home that holds nothing real gets the sample data, and the sample fleet is replayed as live servers.
+    With `demo`, the sample data and a replay of the sample fleet, unless servers are named or the home holds real data.
     """
     _check_port(port)
-    clock = lambda: datetime.now(UTC)  # noqa: E731
+    if demo and (real := "servers are named" if targets else "this home holds real data" if _holds_real(home) else ""):
+        say(f"The sample is left out: {real}.")
+        demo = False
     with ExitStack() as stack:
-        if demo and _holds_real_data(home):
-            say("This home holds real data: the sample is left out.")
-        elif demo:
-            load_demo(home, clock)
-            pages = live_pages(sample_file(clock()), clock().timestamp())
+        if demo:
+            load_demo(home, utc_now)
+            pages = live_pages(sample_file(utc_now()), utc_now().timestamp())
             replay = stack.enter_context(ReplayServer(pages))
-            targets = [
-                *targets,
-                *(Target(key=path.split("/")[1], url=replay.url + path, is_sample=True) for path in pages),
-            ]
+            targets = [Target(key=path.split("/")[1], url=replay.url + path, is_sample=True) for path in pages]
             every_s = min(every_s, SAMPLE_EVERY_S)
         writer = stack.enter_context(Writer.open(home))
         writer.publish(force=True)
@@ -63,7 +60,7 @@ def up(
             _stop(dashboard)
 
 
-def _holds_real_data(home: Home) -> bool:
+def _holds_real(home: Home) -> bool:
     snapshot = open_snapshot(home)
     if snapshot is None:
         return False

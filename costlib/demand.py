@@ -1,5 +1,6 @@
 """Measured demand: what the metrics say users asked for, put in place of a scenario's assumptions."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -13,9 +14,10 @@ LEAST_COVERAGE_FRACTION = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
-    """Demand of one target over a window. `prefix_hit_fraction` is None when the server does not export it."""
+    """Demand of one model at one target over a window. `prefix_hit_fraction` is None when it is not exported."""
 
     target_key: str
+    model_key: str
     requests_per_s: float
     mean_prompt_tokens: float
     mean_output_tokens: float
@@ -40,7 +42,7 @@ def with_measured_demand(scenario: Scenario, demands: Iterable[Demand]) -> Scena
     Returns    the scenario; replaced workloads carry Basis.MEASURED, the others stay as they were
     Valid for  targets named after deployments; windows of at least 24 h with half of it covered
     """
-    by_target = {demand.target_key: demand for demand in demands if demand.is_enough}
+    by_target = usable(demands)
     return replace(
         scenario,
         deployments=tuple(
@@ -48,6 +50,16 @@ def with_measured_demand(scenario: Scenario, demands: Iterable[Demand]) -> Scena
             for deployment in scenario.deployments
         ),
     )
+
+
+def usable(demands: Iterable[Demand]) -> dict[str, Demand]:
+    """The demand of each target that has enough of one model, by target.
+
+    A target that answered for several models, or under a changed name, is no single deployment, and stays assumed.
+    """
+    enough = [demand for demand in demands if demand.is_enough]
+    names = Counter(demand.target_key for demand in enough)
+    return {demand.target_key: demand for demand in enough if names[demand.target_key] == 1}
 
 
 def _measured(deployment: Deployment, demand: Demand) -> Deployment:

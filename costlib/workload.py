@@ -6,6 +6,10 @@ from math import inf
 from costlib.errors import DomainError
 from costlib.estimate import Basis
 
+# Beyond these a figure is a slip of the pen: no deployment answers a million requests a second.
+MOST_REQUESTS_PER_S = 1e6
+MOST_CV_RATIO = 100.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
@@ -25,9 +29,9 @@ class Workload:
     basis: Basis = Basis.ASSUMED
 
     def __post_init__(self) -> None:
-        for name in ("requests_per_s", "output_cv_ratio"):
-            if not 0 <= getattr(self, name) < inf:
-                raise DomainError(f"{name} must be 0 or more, not {getattr(self, name)}.")
+        for name, most in (("requests_per_s", MOST_REQUESTS_PER_S), ("output_cv_ratio", MOST_CV_RATIO)):
+            if not 0 <= getattr(self, name) <= most:
+                raise DomainError(f"{name} must be from 0 to {most:,.0f}, not {getattr(self, name)}.")
         if not (0 <= self.mean_prompt_tokens < inf and 1 <= self.mean_output_tokens < inf):
             raise DomainError("a request needs mean_prompt_tokens of 0 or more and mean_output_tokens of 1 or more.")
         if not 1 <= self.peak_to_mean_ratio < inf:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui import data, frame, health
+from ui import frame, health
 
 found = frame.header("Data health")
 if found is None:
@@ -16,5 +16,5 @@ health.runs(found, moment)
 st.subheader("Billing imports", anchor=False)
 health.imports(found)
 st.subheader("Catalogue", anchor=False)
-health.catalogue(data.catalog(), moment.date())
+health.catalogue(moment.date())
 frame.footer(found, f"Stored in {health.place()}.")

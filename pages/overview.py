@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui import charts, data, frame, overview, text
+from ui import charts, data, explain, frame, overview
 from ui.spend import day_start, spend
 from ui.theme import palette
 
@@ -17,8 +17,7 @@ if found is None or covered is None or covered.charges_to is None:
     st.stop()
 
 today = data.today(found)
-if today.problem:
-    st.error(text.label(today.problem, text.A_PARAGRAPH), icon=":material/error:")
+explain.file_problem(today)
 with st.container(horizontal=True, vertical_alignment="center", key="overview-controls"):
     days = st.segmented_control(
         "Period", [7, 28, 56], default=28, format_func="{} days".format, required=True, key="days",

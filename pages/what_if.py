@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from costlib.levers import lever
 from ui import charts, controls, data, explain, frame, kpis, live, text
 from ui.theme import palette
 
@@ -30,7 +31,7 @@ def workbench() -> None:
         fleet = st.container(key="fleet")  # drawn last: a lever's own charts answer first
         with st.container(border=True, key="bridge"):
             st.markdown(kpis.bridge_title(comparison))
-            names = [(controls.name_of(key), change) for key, change in comparison.changes]
+            names = [(lever(key).label, change) for key, change in comparison.changes]
             figure = charts.waterfall(
                 comparison.today.usd_per_month.mid, names, comparison.scenario.usd_per_month.mid, palette()
             )
@@ -41,7 +42,7 @@ def workbench() -> None:
             charts.draw(figure, "unit-cost-bars", alt="Cost per million tokens today and in the scenario, by part")
             st.caption(kpis.unit_cost_note(comparison))
         with fleet:
-            live.panel(comparison.today, comparison.scenario, is_ours=explain.is_same_fleet(found, today))
+            live.panel(comparison.today, comparison.scenario, is_ours=today.is_measured_fleet)
         with st.expander("Show the working", icon=":material/calculate:", key="working", on_change="rerun") as working:
             if working.open:
                 explain.deployments(comparison)

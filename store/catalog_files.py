@@ -2,14 +2,17 @@
 
 import tomllib
 from collections.abc import Mapping
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from costlib.catalog import Catalog, catalog_from
 from costlib.errors import ConfigError
+from costlib.scenario_file import ScenarioFile, scenario_file_from
 
 DATA = Path(__file__).resolve().parents[1] / "data"
+SAMPLE_SCENARIO = DATA / "demo" / "scenario.toml"
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -32,3 +35,8 @@ def load_catalog(folder: Path = DATA / "catalog") -> Catalog:
         return {path.stem: read_toml(path) for path in sorted((folder / kind).glob("*.toml"))}
 
     return catalog_from(documents("gpus"), documents("models"), documents("prices"))
+
+
+def load_scenario(path: Path, as_of: date) -> ScenarioFile:
+    """A scenario file over the shipped catalogue, at the prices of `as_of` unless it names a day of its own."""
+    return scenario_file_from(read_toml(path), load_catalog(), path.name, as_of)

@@ -44,6 +44,10 @@ def quoted(path: Path) -> str:
     return "'" + str(path).replace("'", "''") + "'"
 
 
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 def naive(moment: datetime) -> datetime:
     """An aware time as the database keeps it: UTC without a zone."""
     if moment.tzinfo is None:

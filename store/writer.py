@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 
@@ -13,7 +13,7 @@ from sqlalchemy.exc import DataError
 from costlib.errors import BadRecord, ConfigError, UnknownKey
 from costlib.telemetry import EnginePage, UsageSample
 from store import charges, inbox, publish, rollup, sample
-from store.engine import StoreBusy, naive, open_live
+from store.engine import StoreBusy, naive, open_live, utc_now
 from store.home import Home
 from store.migrations import migrate
 from store.records import ImportReceipt, ImportStatus, ScrapeRun
@@ -21,7 +21,7 @@ from store.samples import add_samples, page_from, page_rows
 from store.schema import engine_page, run_log, usage_hour, usage_minute, usage_sample
 from store.sql import bulk_load
 
-__all__ = ["StoreBusy", "Writer", "utc_now"]
+__all__ = ["StoreBusy", "Writer"]
 
 SAMPLES_KEPT = timedelta(days=14)
 MINUTES_KEPT = timedelta(days=90)
@@ -33,10 +33,6 @@ _RUN_FIELDS = ("source_key", "kind", "target_key", "state", "rows_count", "error
 
 # The files this process has open for writing: DuckDB's lock keeps other processes out, not a second Writer in here.
 _open: set[Path] = set()
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class Writer:

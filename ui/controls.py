@@ -110,7 +110,3 @@ def _at_rest(param: Param, scenario: Scenario, catalog: Catalog) -> set[str]:
         options = param.options(scenario, catalog)
         spelled |= {option.label.lower() for option in options if option.value == param.neutral}
     return spelled
-
-
-def name_of(lever_key: str) -> str:
-    return next(lever.label for lever in LEVERS if lever.key == lever_key)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -11,30 +11,22 @@ import streamlit as st
 
 from costlib.catalog import Catalog
 from costlib.compare import Comparison, compare
-from costlib.demand import Demand, with_measured_demand
+from costlib.demand import Demand, usable, with_measured_demand
 from costlib.errors import PermillionError
 from costlib.lever import Values
 from costlib.scenario import Scenario
-from costlib.scenario_file import ScenarioFile, scenario_file_from
+from costlib.scenario_file import ScenarioFile
 from costlib.units import SECONDS_PER_HOUR
-from store.catalog_files import DATA, load_catalog, read_toml
+from store.catalog_files import SAMPLE_SCENARIO, load_scenario
+from store.engine import utc_now as now
 from store.home import Home
 from store.read import CostBasis, Snapshot, SnapshotStatus, open_snapshot
 
 DEMAND_WINDOW = timedelta(days=7)
 
 
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
 def home() -> Home:
     return Home.default(os.environ)
-
-
-@st.cache_resource
-def catalog() -> Catalog:
-    return load_catalog()
 
 
 def snapshot() -> tuple[Snapshot | None, str]:
@@ -99,6 +91,7 @@ class Today:
     scenario: Scenario
     catalog: Catalog
     is_sample: bool
+    is_measured_fleet: bool  # the scenario and the measurements are of one fleet: the sample's, or the user's
     measured_keys: tuple[str, ...]
     measured_from: datetime | None
     measured_to: datetime | None
@@ -119,28 +112,29 @@ def solve(today: Today, settings: Mapping[str, Values]) -> tuple[Comparison | No
 
 def today(of: Snapshot | None) -> Today:
     """The home's scenario.toml, or the sample fleet without one, with measured demand where the store has enough."""
-    own = home().scenario
+    own, on = home().scenario, now().date()
     problem, file, is_sample = "", None, False
     if own.exists():
         try:
-            file = _scenario_file(own, own.stat().st_mtime_ns)
+            file = _scenario_file(own, own.stat().st_mtime_ns, on)
             is_sample = of is not None and of.is_sample
         except PermillionError as error:
             problem = f"{own.name} is not used: {error}"
     if file is None:
-        sample = DATA / "demo" / "scenario.toml"
-        file, is_sample = _scenario_file(sample, sample.stat().st_mtime_ns), True
+        file, is_sample = _scenario_file(SAMPLE_SCENARIO, SAMPLE_SCENARIO.stat().st_mtime_ns, on), True
     scenario, measured, window = file.today, (), None
-    if of is not None and (newest := status(of).usage_to) is not None:
+    is_one_fleet = of is not None and of.is_sample == is_sample
+    if of is not None and is_one_fleet and (newest := status(of).usage_to) is not None:
         end = newest.replace(minute=0, second=0, microsecond=0)
         window = (end - DEMAND_WINDOW, end)
         demands = [_as_demand(row) for row in _demand(of.id, *window, of).to_dict("records")]
         scenario = with_measured_demand(scenario, demands)
-        measured = tuple(d.target_key for d in demands if d.is_enough)
+        measured = tuple(usable(demands))
     return Today(
         scenario=scenario,
         catalog=file.catalog,
         is_sample=is_sample,
+        is_measured_fleet=is_one_fleet,
         measured_keys=tuple(d.key for d in scenario.deployments if d.key in measured),
         measured_from=window[0] if window else None,
         measured_to=window[1] if window else None,
@@ -149,8 +143,8 @@ def today(of: Snapshot | None) -> Today:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _scenario_file(path: Path, modified_ns: int) -> ScenarioFile:
-    return scenario_file_from(read_toml(path), catalog(), path.name, now().date())
+def _scenario_file(path: Path, modified_ns: int, on: date) -> ScenarioFile:
+    return load_scenario(path, on)
 
 
 def _as_demand(row: dict) -> Demand:
@@ -161,6 +155,7 @@ def _as_demand(row: dict) -> Demand:
     hit = row["prefix_hit_fraction"]
     return Demand(
         target_key=row["target_key"],
+        model_key=row["model_key"],
         requests_per_s=number("requests_per_s"),
         mean_prompt_tokens=number("mean_prompt_tokens"),
         mean_output_tokens=number("mean_output_tokens"),

@@ -21,15 +21,14 @@ def basis_line(today: data.Today, comparison: Comparison) -> str:
     band = comparison.scenario.usd_per_month
     return (
         f"{demand} Engine model: {band.basis}, not calibrated on this fleet; its range covers 80 % of 988 published "
-        f"measurements. Prices in force on {text.day_of(today.scenario.as_of)}; a month is "
+        f"measurements on H100 and B200. Prices in force on {text.day_of(today.scenario.as_of)}; a month is "
         f"{today.scenario.hours_per_month:g} hours. Levers are credited by Shapley values: their order does not matter."
     )
 
 
 def whose_scenario(found: data.Snapshot | None, today: data.Today) -> None:
     """Say when the deployments are the sample's although the data are not, and what is wrong with the user's file."""
-    if today.problem:
-        st.error(text.label(today.problem, text.A_PARAGRAPH), icon=":material/error:")
+    file_problem(today)
     if today.is_sample and not (found and found.is_sample):
         st.info(
             f"These deployments are the sample fleet's. Describe yours in {text.label(data.home().scenario)}, "
@@ -38,9 +37,9 @@ def whose_scenario(found: data.Snapshot | None, today: data.Today) -> None:
         )
 
 
-def is_same_fleet(found: data.Snapshot | None, today: data.Today) -> bool:
-    """True when the scenario and the measurements are of one fleet: both the sample's, or both the user's."""
-    return found is not None and today.is_sample == found.is_sample
+def file_problem(today: data.Today) -> None:
+    if today.problem:
+        st.error(text.label(today.problem, text.A_PARAGRAPH), icon=":material/error:")
 
 
 def refusals(comparison: Comparison) -> None:

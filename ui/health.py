@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 import pandas as pd
 import streamlit as st
 
-from costlib.catalog import Catalog
+from store.catalog_files import load_catalog
 from store.records import RUN_OK
 from ui import data, text
 
@@ -117,7 +117,8 @@ def imports(found: data.Snapshot) -> None:
     st.dataframe(shown, hide_index=True, key="imports", column_config={"Billed": money, "Effective": money})
 
 
-def catalogue(catalog: Catalog, today: date) -> None:
+def catalogue(today: date) -> None:
+    catalog = load_catalog()
     prices = (*catalog.gpu_prices, *catalog.token_prices)
     checked = [max(source.retrieved_on for source in price.sources) for price in prices]
     old = sum(today - day > OLD_PRICE for day in checked)

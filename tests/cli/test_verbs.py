@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,16 @@ def test_usage_is_per_server_and_model(permillion: Run) -> None:
     text = permillion("usage").stdout
     assert "search-answers" in text
     assert "prompt_tokens" in text
+
+
+def test_usage_of_a_window_counts_the_hours_that_begin_in_it(permillion: Run) -> None:
+    permillion("demo")
+    whole = json.loads(permillion("usage", "--json").stdout)
+    newest = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    day = [f"{newest - timedelta(days=1):%Y-%m-%d}", f"{newest:%Y-%m-%d}"]
+    rows = json.loads(permillion("usage", "--from", day[0], "--to", day[1], "--json").stdout)
+    assert [row["observed_s"] for row in rows] == [86_400.0] * 3
+    assert all(0 < row["prompt_tokens"] < total["prompt_tokens"] for row, total in zip(rows, whole, strict=True))
 
 
 def test_usage_of_an_empty_home_says_how_to_fill_it(permillion: Run, home: Home) -> None:

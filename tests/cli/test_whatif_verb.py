@@ -94,7 +94,7 @@ def test_an_expectation_that_is_not_met_is_exit_code_1_and_shown(permillion: Run
             ["does not fit 1 x NVIDIA H100 SXM", "use 16 of them or fewer bits per weight"],
         ),
         (GOOD.replace("gpu =", "gpus ="), ["gpus", "Did you mean 'gpu'?"]),
-        (GOOD.replace("= 5,", "= -5,"), ["requests_per_s must be 0 or more"]),
+        (GOOD.replace("= 5,", "= -5,"), ["requests_per_s must be from 0 to 1,000,000"]),
         (GOOD.replace("= 5,", '= "5",'), ["requests_per_s"]),
         (GOOD + '[levers.weight_precision]\nweights = "fp3"\n', ["unknown weights 'fp3'", "fp8"]),
         (

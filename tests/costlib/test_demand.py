@@ -12,6 +12,7 @@ TODAY = scenario(hosted("llama-3.1-8b", "h100-sxm"), bought("llama-3.3-70b", 1.0
 def demand(target_key="chat", **rest):
     facts = {
         "requests_per_s": 7.0,
+        "model_key": "llama-3.1-8b",
         "mean_prompt_tokens": 900.0,
         "mean_output_tokens": 150.0,
         "peak_to_mean_ratio": 2.5,
@@ -77,3 +78,11 @@ def test_a_bought_deployment_is_measured_too_and_stays_bought():
     (_, api) = with_measured_demand(TODAY, [demand("api")]).deployments
     assert api.workload.requests_per_s == 7.0
     assert api.supply == TODAY.deployments[1].supply
+
+
+def test_a_target_that_answered_for_two_models_is_no_single_deployment_and_stays_assumed():
+    """Which of the two the deployment is cannot be told from the target's name; the last one must not win by chance."""
+    two = [demand(), demand(model_key="another", requests_per_s=1.0)]
+    assert with_measured_demand(TODAY, two) == TODAY
+    thin = demand(model_key="another", covered_hours=0.5)
+    assert with_measured_demand(TODAY, [demand(), thin]) == with_measured_demand(TODAY, [demand()])

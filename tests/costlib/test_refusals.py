@@ -13,7 +13,7 @@ from tests.costlib.scenario_builders import CATALOG, bought, hosted, scenario, w
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: work(-1), "requests_per_s must be 0 or more, not -1"),
+        (lambda: work(-1), "requests_per_s must be from 0 to 1,000,000, not -1"),
         (lambda: work(prompt=-1), "mean_prompt_tokens of 0 or more and mean_output_tokens of 1 or more"),
         (lambda: work(output=0.5), "mean_output_tokens of 1 or more"),
         (lambda: work(peak_to_mean_ratio=0.9), "peak_to_mean_ratio is peak over mean, so 1 or more, not 0.9"),
@@ -48,7 +48,11 @@ def test_values_at_the_edge_are_taken():
     scenario(bought("a", 0), hours_per_month=744)
 
 
-@pytest.mark.parametrize("bad", [{"output_cv_ratio": -1.0}, {"requests_per_s": float("nan")}], ids=["cv", "nan"])
+@pytest.mark.parametrize(
+    "bad",
+    [{"output_cv_ratio": -1.0}, {"requests_per_s": float("nan")}, {"requests_per_s": 1e300}],
+    ids=["cv", "nan", "a slip of the pen"],
+)
 def test_a_workload_that_cannot_be_is_refused(bad):
     with pytest.raises(DomainError):
         work(**bad)
