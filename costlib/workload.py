@@ -5,9 +5,10 @@ from math import inf
 
 from costlib.errors import DomainError
 from costlib.estimate import Basis
+from costlib.units import MEGA
 
 # Beyond these a figure is a slip of the pen: no deployment answers a million requests a second.
-MOST_REQUESTS_PER_S = 1e6
+MOST_REQUESTS_PER_S = MEGA
 MOST_CV_RATIO = 100.0
 
 
