@@ -6,33 +6,16 @@ adjacent scrapes add up exactly, because none is extrapolated.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+from costlib.measures import COUNTERS, GAUGES, HISTOGRAMS
+
 # A scrape later than this many intervals after the one before leaves a gap.
 GAP_AFTER_INTERVALS_RATIO = 2.5
-
-# Canonical measures. Names end in their unit; `data/vllm/metrics.toml` maps every vLLM spelling to one of them.
-COUNTERS = (
-    "prompt_tokens",
-    "cached_prompt_tokens",
-    "generation_tokens",
-    "preemptions_count",
-    "requests_stop_count",
-    "requests_length_count",
-    "requests_abort_count",
-    "requests_error_count",
-    "prefix_queries_tokens",
-    "prefix_hits_tokens",
-    "steps_count",
-    "queue_s",
-    "prefill_s",
-    "decode_s",
-    "inference_s",
-)
-GAUGES = ("running_count", "waiting_count", "kv_usage_fraction")
-HISTOGRAMS = ("ttft_s", "tpot_s")
+# process_start_time_seconds is exported in hundredths of a second.
+START_TIME_RESOLUTION_S = 0.015
 
 
 class SampleState(StrEnum):
@@ -40,6 +23,15 @@ class SampleState(StrEnum):
     OK = "ok"
     GAP = "gap"  # increments real, their time within the gap unknown
     RESET = "reset"  # the engine restarted: increments since its start, at most one interval lost
+    STARTED = (
+        "started"  # a new engine that started while its target was watched: increments since its start, all of them
+    )
+
+
+_NO_COUNTERS: dict[str, float | None] = dict.fromkeys(COUNTERS)
+
+# The states whose increments lie within their interval.
+PLACED_STATES = (SampleState.OK, SampleState.RESET, SampleState.STARTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +56,7 @@ class EnginePage:
     counters: Mapping[str, float] = field(default_factory=dict)
     gauges: Mapping[str, float] = field(default_factory=dict)
     histograms: Mapping[str, Histogram] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)  # what the engine says of itself, under vLLM's names
     remarks: Mapping[str, str] = field(default_factory=dict)  # what is wrong with a measure of this page
 
     @property
@@ -84,6 +77,7 @@ class UsageSample:
     counters: Mapping[str, float | None]
     gauges: Mapping[str, float | None]
     histograms: Mapping[str, Histogram | None]
+    restarted: bool = False  # also true of a gap that a restart lies in
 
 
 def counter_increase(previous: float | None, current: float | None, restarted: bool = False) -> float | None:
@@ -104,20 +98,36 @@ def counter_increase(previous: float | None, current: float | None, restarted: b
     return current if current < previous else current - previous
 
 
-def usage_sample(previous: EnginePage | None, current: EnginePage, every_s: float) -> UsageSample:
-    """The increments from `previous` to `current`, two pages of one engine, scraped about every `every_s` seconds."""
-    restarted = previous is not None and _restarted(previous, current)
-    interval_s = (current.scraped_at - previous.scraped_at).total_seconds() if previous else None
-    if previous is None or interval_s is None:
+def usage_sample(
+    previous: EnginePage | None, current: EnginePage, every_s: float, watched_since: datetime | None = None
+) -> UsageSample:
+    """The increments from `previous` to `current`, two pages of one engine, scraped about every `every_s` seconds.
+
+    An engine without a previous page that started after `watched_since` is new: its counters began at 0 under our eyes
+    and count whole. Of any other, what it counted before it was first seen is not ours to place.
+    """
+    restarted = previous is not None and has_restarted(previous, current)
+    is_new = (
+        previous is None
+        and watched_since is not None
+        and current.started_at is not None
+        and watched_since <= current.started_at <= current.scraped_at
+    )
+    since = previous.scraped_at if previous else current.started_at if is_new else None
+    interval_s = (current.scraped_at - since).total_seconds() if since else None
+    if interval_s is None:
         state = SampleState.FIRST
-    elif restarted:
-        state = SampleState.RESET
     elif interval_s > every_s * GAP_AFTER_INTERVALS_RATIO:
         state = SampleState.GAP
+    elif is_new:
+        state = SampleState.STARTED
+    elif restarted:
+        state = SampleState.RESET
     else:
         state = SampleState.OK
+    began_at_zero = restarted or is_new
     before = previous.counters if previous else {}
-    hist_before = previous.histograms if previous else {}
+    histograms_before = previous.histograms if previous else {}
     return UsageSample(
         target_key=current.target_key,
         model_key=current.model_key,
@@ -125,28 +135,57 @@ def usage_sample(previous: EnginePage | None, current: EnginePage, every_s: floa
         scraped_at=current.scraped_at,
         interval_s=interval_s,
         state=state,
-        counters={
-            name: counter_increase(before.get(name), current.counters.get(name), restarted) if previous else None
-            for name in COUNTERS
-        },
+        counters=_NO_COUNTERS
+        | {name: counter_increase(before.get(name), value, began_at_zero) for name, value in current.counters.items()},
         gauges={name: current.gauges.get(name) for name in GAUGES},
         histograms={
-            name: _histogram_increase(hist_before.get(name), current.histograms.get(name), restarted)
-            if previous
-            else None
+            name: _histogram_increase(histograms_before.get(name), current.histograms.get(name), began_at_zero)
             for name in HISTOGRAMS
         },
+        restarted=restarted,
     )
 
 
-def _restarted(previous: EnginePage, current: EnginePage) -> bool:
+def carried(previous: EnginePage | None, current: EnginePage) -> EnginePage:
+    """What the next page is compared with: `current`, and where it lacks a counter the last value that was known.
+
+    A series that is missing from one page and back on the next has lost nothing.
+    """
+    if previous is None or has_restarted(previous, current):
+        return current
+    return replace(
+        current,
+        counters={**previous.counters, **current.counters},
+        histograms={**previous.histograms, **current.histograms},
+    )
+
+
+def is_same_engine(one: EnginePage, other: EnginePage) -> bool:
+    """Whether two pages that came by different paths are of one engine, whose tokens would count twice.
+
+    They are when model and rank agree, neither has counted less at the later time, and either both processes started at
+    the same moment (to the hundredth of a second, as the kernel tells it) or, where that is not exported, all counters
+    stand at the same values and some have counted.
+    """
+    if (one.model_key, one.engine_key) != (other.model_key, other.engine_key):
+        return False
+    early, late = sorted((one, other), key=lambda page: page.scraped_at)
+    shared = early.counters.keys() & late.counters.keys()
+    if not shared or any(late.counters[name] < early.counters[name] for name in shared):
+        return False
+    if early.started_at and late.started_at:
+        return abs((late.started_at - early.started_at).total_seconds()) < START_TIME_RESOLUTION_S
+    return any(late.counters[name] for name in shared) and all(
+        late.counters[name] == early.counters[name] for name in shared
+    )
+
+
+def has_restarted(previous: EnginePage, current: EnginePage) -> bool:
     """A later process start, or any token or request counter below its earlier value."""
     if previous.started_at and current.started_at and (current.started_at - previous.started_at).total_seconds() > 1:
         return True
-    return any(
-        current.counters[name] < previous.counters[name] for name in COUNTERS
-        if name in current.counters and name in previous.counters
-    )  # fmt: skip
+    before = previous.counters
+    return any(value < before[name] for name, value in current.counters.items() if name in before)
 
 
 def _histogram_increase(previous: Histogram | None, current: Histogram | None, restarted: bool) -> Histogram | None:
@@ -159,7 +198,7 @@ def _histogram_increase(previous: Histogram | None, current: Histogram | None, r
     return Histogram(
         bounds=current.bounds,
         cumulative_counts=tuple(
-            b - a for a, b in zip(previous.cumulative_counts, current.cumulative_counts, strict=True)
+            [b - a for a, b in zip(previous.cumulative_counts, current.cumulative_counts, strict=True)]
         ),
         sum=current.sum - previous.sum,
         count=current.count - previous.count,

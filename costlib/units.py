@@ -43,6 +43,7 @@ UNIT_OF_SUFFIX = {
     "_fraction": "1",
     "_ratio": "1",
     "_w": "W",
+    "_j": "J",
     "_usd": "USD",
     "usd_per_hour": "USD/h",
     "usd_per_gpu_hour": "USD/GPU-hour",

@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from costlib.measures import COUNTERS
 from costlib.telemetry import (
-    COUNTERS,
     EnginePage,
     Histogram,
     SampleState,
+    carried,
     counter_increase,
+    is_same_engine,
     quantile,
     usage_sample,
 )
@@ -184,3 +186,67 @@ def test_quantiles_are_ordered_and_inside_the_bounds(increments, qs):
         assert low is high is None
     else:
         assert 0 <= low <= high <= 10.0
+
+
+class TestANewEngine:
+    """S23: a replica that starts under our eyes counts from its start; one that ran before counts from now on."""
+
+    def test_that_started_while_watched_counts_whole(self):
+        new = page(20, started_at=NOON + timedelta(seconds=5), generation_tokens=300)
+        sample = usage_sample(None, new, 15, watched_since=NOON)
+        assert (sample.state, sample.interval_s) == (SampleState.STARTED, 15)
+        assert sample.counters["generation_tokens"] == 300
+
+    @pytest.mark.parametrize("started_at", [None, NOON - timedelta(days=3), NOON + timedelta(days=1)])
+    def test_that_may_have_run_before_counts_from_its_first_page_on(self, started_at):
+        sample = usage_sample(None, page(20, started_at=started_at, generation_tokens=300), 15, watched_since=NOON)
+        assert sample.state is SampleState.FIRST
+        assert sample.counters["generation_tokens"] is None
+
+
+def test_a_restart_within_a_gap_is_a_gap_that_says_so():
+    sample = usage_sample(page(0, generation_tokens=100), page(7200, generation_tokens=20), 15)
+    assert (sample.state, sample.restarted) == (SampleState.GAP, True)
+    assert sample.counters["generation_tokens"] == 20
+
+
+class TestWhatIsComparedWith:
+    def test_a_counter_that_is_missing_once_loses_nothing(self):
+        pages = [page(0, generation_tokens=100), page(15), page(30, generation_tokens=180)]
+        before, total = None, 0
+        for current in pages:
+            total += usage_sample(before, current, 15).counters["generation_tokens"] or 0
+            before = carried(before, current)
+        assert total == 80
+
+    def test_a_restart_takes_away_what_was_known(self):
+        before = page(0, generation_tokens=100, prompt_tokens=50)
+        assert carried(before, page(15, prompt_tokens=3)).counters == {"prompt_tokens": 3}
+
+
+class TestTheSameEngineByTwoPaths:
+    """S26: its tokens would count twice."""
+
+    STARTED = NOON - timedelta(hours=5, microseconds=410_000)
+
+    def test_is_known_by_its_start(self):
+        direct = page(0, started_at=self.STARTED, prompt_tokens=1000)
+        assert is_same_engine(direct, page(7, started_at=self.STARTED, prompt_tokens=1010))
+
+    def test_is_known_by_its_counts_where_the_start_is_not_exported(self):
+        assert is_same_engine(page(0, prompt_tokens=1000), page(7, prompt_tokens=1000))
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            page(7, started_at=STARTED + timedelta(seconds=1), prompt_tokens=1010),
+            page(7, started_at=STARTED, prompt_tokens=900),
+            page(7, started_at=STARTED),
+        ],
+        ids=["another start", "has counted less", "counts nothing in common"],
+    )
+    def test_and_another_is_not(self, other):
+        assert not is_same_engine(page(0, started_at=self.STARTED, prompt_tokens=1000), other)
+
+    def test_two_that_have_done_nothing_yet_are_not_taken_for_one(self):
+        assert not is_same_engine(page(0, prompt_tokens=0), page(7, prompt_tokens=0))

@@ -29,6 +29,9 @@ UNIT_STANDS_BESIDE = {
     ("Number", "step"),
     ("Number", "neutral"),
     ("Histogram", "sum"),
+    ("HistogramHistory", "sum"),
+    ("HistogramHistory", "cumulative_counts"),
+    ("HistogramHistory", "count"),
 }
 
 
