@@ -5,12 +5,14 @@ context give the same pages. Back-off, limits, increments, the run log and publi
 """
 
 import unicodedata
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
+from costlib.devices import DevicePage
 from costlib.errors import BadRecord, ConfigError, PermillionError, RetryLater
+from costlib.history import EngineHistory
 from costlib.telemetry import EnginePage
 
 EXCERPT_CHARS_COUNT = 120
@@ -57,13 +59,23 @@ class Offline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One thing to scrape. `key` is what tables and pages call it, `source_key` names the collector that reads it."""
+    """One thing to scrape. `key` is what tables and pages call it, `source_key` names the collector that reads it.
+
+    `labels` are its owner's words for it: model, team, pool, gpu, and `deployment`, the key of the deployment in
+    scenario.toml that it is a replica of (its own key when it is not given).
+    """
 
     key: str
     url: str
     source_key: str = "vllm"
     bearer_token: str | None = field(default=None, repr=False)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)  # what only this kind of source understands
     is_sample: bool = False  # a demonstration: everything from it is stored and shown as sample data
+
+    @property
+    def deployment_key(self) -> str:
+        return self.labels.get("deployment", self.key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,18 +87,32 @@ class CollectContext:
 
     target: Target
     scraped_at: datetime  # aware UTC, when the request went out
+    since: datetime | None = None  # the newest that is stored of this target, for a source that keeps its own history
     http: Http = field(default_factory=Offline)
     memo: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Readings:
+    """What one answer of a source says: pages of one moment, or stretches of raw samples, or both."""
+
+    pages: Sequence[EnginePage] = ()
+    devices: Sequence[DevicePage] = ()
+    histories: Sequence[EngineHistory] = ()
+    labels: Mapping[str, Mapping[str, str]] = field(
+        default_factory=dict
+    )  # of servers that the source told us of, by key
+    remarks: Sequence[str] = ()  # what is wrong with the answer as a whole, and did not make it useless
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Collector:
-    """`key` equals the name of the file that defines it."""
+    """`key` equals the name of the file that defines it. `parse` is pure, and takes what `fetch` brought."""
 
     key: str
     label: str
-    fetch: Callable[[CollectContext], Awaitable[bytes]]
-    parse: Callable[[bytes, CollectContext], list[EnginePage]]
+    fetch: Callable[[CollectContext], Awaitable[Any]]
+    parse: Callable[[Any, CollectContext], Readings]
 
 
 def excerpt(said: str | bytes) -> str:

@@ -1,8 +1,9 @@
 """The Prometheus text format, read strictly, and cheaply from the second page on.
 
 An engine's page is the same few hundred series every time, with other numbers behind them. So the text in front of a
-number is looked up in a table kept per target, and only a line whose text is not there yet goes to prometheus_client's
-parser, which decides what is valid. What the table remembers changes the time a page takes, never what is read from it.
+number is kept in a table per target, and only a line whose text is not there yet goes to prometheus_client's parser,
+which decides what is valid. A page with the very lines of the one before is read by their places. What is remembered
+changes the time a page takes, never what is read from it; only a value that no one reads goes unchecked then.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,46 +34,117 @@ SPARE_SERIES_COUNT = 1_000
 _IGNORED = object()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shape(Generic[S]):
+    """A page whose next edition is expected to be the same lines with other numbers behind them.
+
+    `beginnings` has each line without its number, comments whole. `wanted`: for a number that counts, where it goes,
+    on which line it stands and how far in.
+    """
+
+    beginnings: list[str]
+    meanings: list[S]
+    wanted: list[tuple[int, int, int]]
+
+    def numbers(self, lines: list[str]) -> list[float] | None:
+        """The numbers of `lines`, 0 where none counts; None when the page has another shape or is not plain."""
+        if len(lines) != len(self.beginnings) or not all(map(str.startswith, lines, self.beginnings)):
+            return None
+        texts = [lines[line][begin:] for _, line, begin in self.wanted]
+        if "_" in "".join(texts):  # float() would read 1_0 as ten
+            return None
+        numbers = [0.0] * len(self.meanings)
+        try:
+            for (place, _, _), number in zip(self.wanted, map(float, texts), strict=True):
+                numbers[place] = number
+        except ValueError:
+            return None
+        return numbers
+
+
 class SeriesTable(Generic[S]):
     """What each series of one target means to its reader.
 
     `meaning_of(name, labels)` is asked once per series: what to hand out with its value, or None to pass it over.
+    Of a series for whose meaning `counts` is False, the value does not matter and may be given as 0.
     """
 
-    def __init__(self, meaning_of: MeaningOf[S], limits: PageLimits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self,
+        meaning_of: MeaningOf[S],
+        limits: PageLimits = DEFAULT_LIMITS,
+        counts: Callable[[S], bool] = lambda meaning: True,
+    ) -> None:
         self._meaning_of = meaning_of
         self._limits = limits
+        self._counts = counts
         self._known: dict[str, S | object] = {}
+        self._shape: _Shape[S] | None = None
 
     def __len__(self) -> int:
         return len(self._known)
 
     def read(self, body: bytes) -> list[tuple[S, float]]:
         """The series of one page that mean something, in order. Raises PageRefused: a page is read whole or not."""
-        lines = [line for line in decoded(body).split("\n") if line and line[0] != "#"]
+        return list(zip(*self.columns(body), strict=True))
+
+    def columns(self, body: bytes) -> tuple[list[S], list[float]]:
+        """As `read`, what the series mean and their values apart."""
+        every = decoded(body).split("\n")
+        if self._shape and (read := self._shape.numbers(every)):
+            return self._shape.meanings, read
+        self._shape = None
+        lines = [line for line in every if line and line[0] != "#"]
         if len(lines) > self._limits.samples_count:
             raise PageRefused(
                 "sample_limit",
                 f"the page has {len(lines):,} samples, and {self._limits.samples_count:,} are allowed; "
                 "look for a label that takes a new value with every request.",
             )
-        known = self._known
-        found: list[tuple[S, float]] = []
+        meanings, numbers = self._line_by_line(lines)
+        if len(self._known) > 2 * len(lines) + SPARE_SERIES_COUNT:
+            exposed = {line.rpartition(" ")[0] for line in lines}
+            self._known = {series: meaning for series, meaning in self._known.items() if series in exposed}
+        heard = [place for place, meaning in enumerate(meanings) if meaning is not _IGNORED]
+        self._shape = self._shape_of(every)
+        return [cast(S, meanings[place]) for place in heard], [numbers[place] for place in heard]
+
+    def _shape_of(self, every: list[str]) -> _Shape[S] | None:
+        """The shape of a page that was just read; None when a line of it is not plain."""
+        beginnings: list[str] = []
+        meanings: list[S] = []
+        wanted: list[tuple[int, int, int]] = []
+        for number, line in enumerate(every):
+            if not line or line[0] == "#":
+                beginnings.append(line)
+                continue
+            series = line.rpartition(" ")[0]
+            meaning = self._known.get(series)
+            if meaning is None:
+                return None
+            beginnings.append(f"{series} ")
+            if meaning is _IGNORED:
+                continue
+            if self._counts(cast(S, meaning)):
+                wanted.append((len(meanings), number, len(series) + 1))
+            meanings.append(cast(S, meaning))
+        return _Shape(beginnings=beginnings, meanings=meanings, wanted=wanted)
+
+    def _line_by_line(self, lines: list[str]) -> tuple[list[S | object], list[float]]:
+        meanings: list[S | object] = []
+        numbers: list[float] = []
         for line in lines:
             series, _, value = line.rpartition(" ")
-            meaning = known.get(series)
+            meaning = self._known.get(series)
             try:
-                if meaning is None or "_" in value:  # float() would read 1_0 as ten
+                if meaning is None or "_" in value:
                     raise ValueError
                 number = float(value)
             except ValueError:
                 meaning, number = self._learn(line, is_first=line is lines[0])
-            if meaning is not _IGNORED:
-                found.append((cast(S, meaning), number))
-        if len(known) > 2 * len(lines) + SPARE_SERIES_COUNT:
-            exposed = {line.rpartition(" ")[0] for line in lines}
-            self._known = {series: meaning for series, meaning in known.items() if series in exposed}
-        return found
+            meanings.append(meaning)
+            numbers.append(number)
+        return meanings, numbers
 
     def _learn(self, line: str, is_first: bool) -> tuple[S | object, float]:
         """Reads one line with the library, and remembers its series when the short cut would read the line alike."""
@@ -92,6 +164,11 @@ class SeriesTable(Generic[S]):
         if not samples:  # white space only, or a comment behind a space
             return _IGNORED, 0.0
         (sample,) = samples
+        behind = line.rpartition("}")[2] if "}" in line else line.partition(sample.name)[2]
+        if len(behind.split()) > 2:
+            raise PageRefused(
+                "bad_syntax", f"this line has more than a value and a time behind its series: {excerpt(line)}."
+            )
         self._check_labels(sample.name, sample.labels)
         meaning = self._meaning_of(sample.name, sample.labels)
         outcome = _IGNORED if meaning is None else meaning
