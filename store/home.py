@@ -11,7 +11,8 @@ from costlib.errors import ConfigError
 
 @dataclass(frozen=True)
 class Home:
-    """The folder named by PERMILLION_HOME. Only the writer opens `live`; everyone else reads what `pointer` names."""
+    """The folder named by PERMILLION_HOME. Only the writer opens `live`; everyone else reads what `pointer`
+    names, and of the last minutes what `tail_pointer` names."""
 
     path: Path
 
@@ -46,6 +47,10 @@ class Home:
     @property
     def pointer(self) -> Path:
         return self.serving / "current"
+
+    @property
+    def tail_pointer(self) -> Path:
+        return self.serving / "tail"
 
     @property
     def scenario(self) -> Path:

@@ -7,7 +7,7 @@ times, whole numbers as Int64 (unknown is <NA>), rates and means as floats (unkn
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -17,15 +17,21 @@ import pandas as pd
 from sqlalchemy import Connection, Engine, Select, func, select
 from sqlalchemy.exc import DBAPIError
 
-from costlib.errors import ConfigError, RetryLater
-from store import read_bills, read_runs, read_usage, sample
+from costlib.errors import ConfigError, RetryLater, UnknownKey
+from store import read_bills, read_runs, read_targets, read_usage, read_windows, sample
 from store.engine import aware, open_published
 from store.home import Home
+from store.read_windows import Reach, Window
 from store.schema import SCHEMA_VERSION, charge, meta, usage_hour, usage_sample
 from store.sql import frame
 
-Bin = Literal["minute", "hour", "day"]
+Bin = Literal["minute", "hour", "day", "total"]
+Per = Literal["engine", "target", "deployment", "model"]
 CostBasis = Literal["billed", "effective"]
+
+_DEVICE_BINS = ("hour", "total")
+# Scrapes that ended while the snapshot was being made count as ended.
+_CLOCK_SLACK = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +63,8 @@ class Snapshot:
         self.published_at = datetime.fromisoformat(facts["published_at"]).replace(tzinfo=UTC)
         self.is_sample = facts.get(sample.CONTENT) == sample.SAMPLE
         _check_version(path, int(facts["schema_version"]))
+        samples_kept = timedelta(seconds=float(facts["samples_kept_s"]))
+        self._reach = Reach.of(self.published_at, samples_kept, self.is_sample)
 
     def close(self) -> None:
         self._held.close()
@@ -90,16 +98,79 @@ class Snapshot:
 
     # Measurements
 
+    def windows(
+        self, start: datetime, end: datetime, bin: Bin = "total", per: Per = "target", now: datetime | None = None
+    ) -> pd.DataFrame:
+        """What was measured in [start, end): one row per bin and group, models always apart.
+
+        Keys       bin_start (not of "total"); then those of `per`: target_key, model_key, engine_key of an engine,
+                   target_key, model_key of a target, deployment_key, model_key of a deployment, model_key of a model
+        Sums       COUNTERS (Int64, or float where they end in _s, _flop, _bytes), samples_count, restarts_count,
+                   observed_s, gap_s, coverage_s, busy_s
+        Means      GAUGES over observed time: summed over engines, MEAN_GAUGES averaged;
+                   kv_usage_p50_fraction, kv_usage_p95_fraction: of the samples, exact for one engine in one bin of the
+                   store (a minute below an hour, else an hour, or a total of at most 30 minutes), else their mean;
+                   kv_usage_max_fraction
+        Latency    per histogram h: h_sum, h_count, h_p50, h_p90, h_p95, h_p99; a quantile is NaN where the buckets
+                   changed or nothing was observed
+        Rates      every key of `costlib.windows.derived`
+        Worth      window_s; coverage_fraction: observed_s over the part of the window since the group was first seen;
+                   state (a DataState as text) and why (the last error of a server that does not answer, else "");
+                   newest_at
+
+        A total has a row for each server that was asked in it and told nothing: every figure unknown, model_key None.
+        Several engines, or servers, are observed while any of them is: observed_s is that of the one seen longest.
+        Minutes reach two days back; hours and days all the way. A total of at most 30 minutes is of scrapes, a longer
+        one that begins or ends within an hour is of minutes, where these reach; else of the hours that begin in it.
+        `now` tells whether the window is over; the moment of publishing if it is left out.
+        """
+        asked_at = now or self.published_at
+        window = Window(start=start, end=end, bin=bin, per=per)
+        with self._connection() as connection:
+            servers = read_targets.Servers(connection, end, asked_at)
+            return read_windows.windows(connection, window, servers, self._reach)
+
     def usage(self, start: datetime, end: datetime, bin: Bin = "hour") -> pd.DataFrame:
-        """One row per bin, target and model. Minutes reach two days back; hours and days all the way."""
-        return self._frame(read_usage.usage(start, end, bin))
+        """`windows` per target and model."""
+        return self.windows(start, end, bin, "target")
 
     def usage_total(self, start: datetime, end: datetime) -> pd.DataFrame:
-        """One row per target and model: the sums of `usage` over the hours that begin in the window."""
-        return self._frame(read_usage.usage_total(start, end))
+        """`windows` per target and model, one row for all of the time."""
+        return self.windows(start, end, "total", "target")
+
+    def targets(self, now: datetime | None = None) -> pd.DataFrame:
+        """One row per server that was named, measured or asked, as of `now` (the moment of publishing if left out).
+
+        target_key, source_key, deployment_key, labels (dict), state (a DataState as text), last_success_at,
+        last_error (None when the newest scrape worked), newest_at (its newest measurement).
+        """
+        moment = now or self.published_at
+        with self._connection() as connection:
+            servers = read_targets.Servers(connection, moment + _CLOCK_SLACK, moment)
+            return read_targets.targets(connection, servers, moment)
+
+    def engines(self) -> pd.DataFrame:
+        """One row per engine: target_key, model_key, engine_key, scraped_at, started_at, facts (dict)."""
+        with self._connection() as connection:
+            return read_targets.engines(connection)
+
+    def devices(self, start: datetime, end: datetime, bin: Literal["hour", "total"] = "total") -> pd.DataFrame:
+        """One row per GPU, and hour when `bin` is "hour".
+
+        target_key, device_key, deployment_key, facts (dict), DEVICE_GAUGES (time means), energy_j, observed_s,
+        newest_at. A total of at most 30 minutes is of scrapes where these reach, else of the hours that begin in it.
+        """
+        if bin not in _DEVICE_BINS:
+            raise UnknownKey("bin width", bin, _DEVICE_BINS)
+        with self._connection() as connection:
+            from_samples = bin == "total" and start >= self._reach.samples_from
+            return read_targets.devices(connection, start, end, bin, from_samples)
 
     def demand(self, start: datetime, end: datetime) -> pd.DataFrame:
-        """One row per target and model: what was asked of it in the hours that begin in the window."""
+        """One row per deployment and model: what was asked of its replicas in the hours that begin in the window.
+
+        `target_key` is the key of the deployment.
+        """
         return self._frame(read_usage.demand(start, end))
 
     def live(self, now: datetime, window_s: float) -> pd.DataFrame:
@@ -154,8 +225,21 @@ class Snapshot:
 
 def open_snapshot(home: Home) -> Snapshot | None:
     """The newest published state; None when nothing was ever published in this home."""
+    return _open(home, home.pointer)
+
+
+def open_tail(home: Home) -> Snapshot | None:
+    """The last half hour of minutes and five minutes of scrapes, newer than the snapshot; None when there is no tail.
+
+    It answers `windows` (minutes and totals), `live`, `targets`, `engines` and `devices` (a total of at most five
+    minutes); of hours and bills it holds nothing.
+    """
+    return _open(home, home.tail_pointer)
+
+
+def _open(home: Home, pointer: Path) -> Snapshot | None:
     try:
-        name = home.pointer.read_text(encoding="utf-8").strip()
+        name = pointer.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return None
     path = home.serving / name
@@ -164,7 +248,7 @@ def open_snapshot(home: Home) -> Snapshot | None:
         held = engine.connect()
     except DBAPIError as error:
         raise RetryLater(
-            f"{path}, which {home.pointer} names, cannot be read: {str(error.orig).splitlines()[0][:200]}."
+            f"{path}, which {pointer} names, cannot be read: {str(error.orig).splitlines()[0][:200]}."
             " Try again; if it stays so, start `permillion collect` or import a file to publish anew."
         ) from error
     try:

@@ -1,75 +1,40 @@
-"""The questions about measurements, as statements over a snapshot."""
+"""The questions about demand and about the scrapes of the last minutes, as statements over a snapshot."""
 
 from datetime import datetime, timedelta
 from functools import reduce
 from itertools import accumulate
 from operator import add
+from typing import Any
 
 import pandas as pd
-from sqlalchemy import ColumnElement, Connection, Double, Select, Table, and_, case, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Double, Select, and_, case, cast, func, select
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
-from costlib.telemetry import COUNTERS, GAUGES, quantile
+from costlib.measures import COUNTERS, GAUGES, MEAN_GAUGES
+from costlib.telemetry import SampleState, quantile
 from costlib.units import SECONDS_PER_HOUR
 from store.engine import naive
-from store.rollup import by_scrape
+from store.rollup import over_engines
 from store.samples import bounds_from
-from store.schema import BUCKETS, histogram_bounds, usage_hour, usage_minute, usage_sample
-from store.sql import frame, time_bin
+from store.schema import BUCKETS, histogram_bounds, target, usage_hour, usage_sample
+from store.sql import frame
 
 HOUR = timedelta(hours=1)
 
-_SECONDS = ("observed_s", "gap_s", "coverage_s", "busy_s")
 _REQUESTS = tuple(name for name in COUNTERS if name.startswith("requests_"))
 # The busiest hour is looked for among hours of which at least this share was seen.
 _PEAK_HOUR_SEEN_FRACTION = 0.5
 
 
-def usage(start: datetime, end: datetime, bin: str) -> Select:
-    table = usage_minute if bin == "minute" else usage_hour
-    bin_start = time_bin(bin, table.c.bin_start)
-    return (
-        select(bin_start.label("bin_start"), table.c.target_key, table.c.model_key, *_measures(table))
-        .where(_within(table.c.bin_start, start, end))
-        .group_by(bin_start, table.c.target_key, table.c.model_key)
-        .order_by("bin_start", table.c.target_key, table.c.model_key)
-    )
-
-
-def usage_total(start: datetime, end: datetime) -> Select:
-    hour = usage_hour.c
-    return (
-        select(hour.target_key, hour.model_key, *_measures(usage_hour))
-        .where(_within(hour.bin_start, start, end))
-        .group_by(hour.target_key, hour.model_key)
-        .order_by(hour.target_key, hour.model_key)
-    )
-
-
-def _measures(table: Table) -> list[ColumnElement]:
-    return [
-        *(_total(table.c[name]).label(name) for name in COUNTERS),
-        _total(table.c.samples_count).label("samples_count"),
-        *(func.sum(table.c[name]).label(name) for name in _SECONDS),
-        *(_mean(table.c[name], table.c.observed_s).label(name) for name in GAUGES),
-        func.max(table.c.kv_usage_max_fraction).label("kv_usage_max_fraction"),
-    ]
-
-
 def demand(start: datetime, end: datetime) -> Select:
-    hour = usage_hour.c
+    """What was asked of each deployment, replicas added up; `target_key` is the key of the deployment."""
+    rows = select(usage_hour).where(_within(usage_hour.c.bin_start, start, end)).subquery()
+    deployment_key = func.coalesce(target.c.deployment_key, rows.c.target_key)
+    of_deployments = over_engines(rows, {"target_key": deployment_key, "model_key": rows.c.model_key})
+    hour = of_deployments.select_from(rows.outerjoin(target, target.c.target_key == rows.c.target_key)).subquery()
     # Requests that came after a gap were asked during the gap: they belong to its time too.
-    seen_s = hour.observed_s + func.coalesce(hour.gap_s, 0)
-    hours = (
-        select(
-            *(hour[name] for name in ("target_key", "model_key", *_SECONDS)),
-            *(hour[name] for name in ("prompt_tokens", "generation_tokens")),
-            *(hour[name] for name in ("prefix_queries_tokens", "prefix_hits_tokens")),
-            seen_s.label("seen_s"),
-            _requests().label("requests_count"),
-        )
-        .where(_within(hour.bin_start, start, end))
-        .subquery()
-    )
+    seen_s = hour.c.observed_s + func.coalesce(hour.c.gap_s, 0)
+    hours = select(hour, seen_s.label("seen_s"), _requests(hour.c).label("requests_count")).subquery()
     h = hours.c
     full_enough = h.seen_s >= _PEAK_HOUR_SEEN_FRACTION * SECONDS_PER_HOUR
     rate = _ratio(func.sum(h.requests_count), func.sum(h.seen_s))
@@ -92,20 +57,25 @@ def demand(start: datetime, end: datetime) -> Select:
 
 
 def live(connection: Connection, now: datetime, window_s: float) -> pd.DataFrame:
-    scraped_at = usage_sample.c.scraped_at
-    recent = and_(scraped_at > naive(now - timedelta(seconds=window_s)), scraped_at <= naive(now))
-    scrape = by_scrape(recent).subquery()
+    sample = usage_sample.c
+    recent = and_(sample.scraped_at > naive(now - timedelta(seconds=window_s)), sample.scraped_at <= naive(now))
+    keys = (sample.scraped_at, sample.target_key, sample.model_key)
     rows = frame(
         connection,
         select(
-            *(scrape.c[name] for name in ("scraped_at", "target_key", "model_key", "interval_s", "state")),
-            *(cast(scrape.c[name], usage_sample.c[name].type).label(name) for name in COUNTERS),
-            *(scrape.c[name] for name in GAUGES),
-        ).order_by(scrape.c.scraped_at, scrape.c.target_key, scrape.c.model_key),
+            *keys,
+            func.max(sample.interval_s).label("interval_s"),
+            _least_sure(sample.state).label("state"),
+            *(cast(func.sum(sample[name]), sample[name].type).label(name) for name in COUNTERS),
+            *((func.avg if name in MEAN_GAUGES else func.sum)(sample[name]).label(name) for name in GAUGES),
+        )
+        .where(recent)
+        .group_by(*keys)
+        .order_by(*keys),
     )
     p95 = _quantiles(connection, recent, "ttft_s", 0.95)
-    keys = zip(rows["target_key"], rows["model_key"], strict=True)
-    rows["ttft_p95_s"] = pd.Series([p95.get(key) for key in keys], index=rows.index, dtype=float)
+    of = zip(rows["target_key"], rows["model_key"], strict=True)
+    rows["ttft_p95_s"] = pd.Series([p95.get(key) for key in of], index=rows.index, dtype=float)
     return rows
 
 
@@ -140,22 +110,18 @@ def _within(column: ColumnElement[datetime], start: datetime, end: datetime) -> 
     return and_(column >= naive(start), column < naive(end))
 
 
-def _total(column: ColumnElement) -> ColumnElement:
-    """A sum in the column's own type: the database widens it, to a type that frames know only as a float."""
-    return cast(func.sum(column), column.type)
-
-
-def _mean(value: ColumnElement[float], weight: ColumnElement[float]) -> ColumnElement[float]:
-    known = case((value.is_not(None), weight))
-    return func.sum(value * weight) / func.nullif(func.sum(known), 0)
+def _least_sure(state: ColumnElement[str]) -> ColumnElement[str]:
+    """Of engines that disagree, the state that says least about the time between the scrapes."""
+    unsure = (SampleState.GAP, SampleState.FIRST, SampleState.RESET, SampleState.STARTED)
+    return case(*((func.bool_or(state == word), str(word)) for word in unsure), else_=str(SampleState.OK))
 
 
 def _ratio(part: ColumnElement, whole: ColumnElement) -> ColumnElement:
     return cast(part, Double) / func.nullif(cast(whole, Double), 0)
 
 
-def _requests() -> ColumnElement[int]:
+def _requests(hour: ReadOnlyColumnCollection[str, Any]) -> ColumnElement[int]:
     """Finished requests of an hour, however they finished; NULL only when no outcome is exported."""
-    outcomes = [usage_hour.c[name] for name in _REQUESTS]
+    outcomes = [hour[name] for name in _REQUESTS]
     total = reduce(add, (func.coalesce(outcome, 0) for outcome in outcomes))
     return case((func.coalesce(*outcomes).is_not(None), total))

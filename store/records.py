@@ -1,14 +1,20 @@
 """The small records that cross the store's border."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
 from costlib.billing import exact_text
+from costlib.devices import DevicePage, DeviceSample
+from costlib.history import HistoryIncreases
+from costlib.telemetry import EnginePage, UsageSample
 
 # The state of a run that worked. Any other word names what failed ("timeout", "refused", "too_large", ...).
 RUN_OK = "ok"
+# The stream of engine pages that the scrapes of today go on from.
+LIVE = "live"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +36,47 @@ class ScrapeRun:
     def text(self) -> str:
         """The run in one line."""
         return f"{self.finished_at:%H:%M:%S} {self.target_key} {self.state} {self.error or f'{self.rows_count} rows'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scrape:
+    """What one run brought: in the store whole, or not at all.
+
+    `pages` and `devices` are what the next increments are counted from.
+    """
+
+    run: ScrapeRun
+    pages: Sequence[EnginePage] = ()
+    samples: Sequence[UsageSample] = ()
+    histories: Sequence[HistoryIncreases] = ()
+    devices: Sequence[DevicePage] = ()
+    device_samples: Sequence[DeviceSample] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetRow:
+    """A server as it is known: its labels, and the deployment it is a replica of."""
+
+    target_key: str
+    source_key: str
+    deployment_key: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    is_sample: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackfillJob:
+    """The history of one source from `from_at` to `to_at`, oldest first; what lies before `done_to` is stored."""
+
+    source_key: str
+    from_at: datetime
+    to_at: datetime
+    done_to: datetime
+
+    @property
+    def stream(self) -> str:
+        """Where the engines' pages of this job are kept, apart from those of the scrapes that go on meanwhile."""
+        return f"backfill:{self.source_key}"
 
 
 class ImportStatus(StrEnum):

@@ -8,10 +8,16 @@ from sqlalchemy import BigInteger, Boolean, Column, DateTime, Double, MetaData, 
 from sqlalchemy.types import TypeEngine
 
 from costlib.billing import FOCUS_COLUMNS, MONEY_PRECISION, MONEY_SCALE, ColumnKind
-from costlib.telemetry import COUNTERS, GAUGES, HISTOGRAMS
+from costlib.devices import DEVICE_COUNTERS, DEVICE_GAUGES
+from costlib.measures import COUNTERS, GAUGES, HISTOGRAMS
 
 # Raised with every file in store/migrations.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+# The engine of rows that cannot be told apart by engine: those of schema 1, and sample data.
+ALL_ENGINES = "all"
+# Counters that end in one of these are no whole numbers, or leave the whole numbers of the database too soon.
+DOUBLE_ENDINGS = ("_s", "_flop", "_bytes", "_j")
 
 BUCKETS_COUNT = 32
 BUCKETS = {name: tuple(f"{name}_bucket_{i:02d}" for i in range(BUCKETS_COUNT)) for name in HISTOGRAMS}
@@ -23,6 +29,8 @@ _TYPE_OF_KIND: dict[ColumnKind, TypeEngine] = {
     ColumnKind.TEXT: Text(),
     ColumnKind.JSON: Text(),
 }
+
+KV_USAGE = ("kv_usage_p50_fraction", "kv_usage_p95_fraction", "kv_usage_max_fraction")
 
 metadata = MetaData()
 
@@ -47,8 +55,8 @@ def _flags(*names: str) -> list[Column]:
     return [Column(name, Boolean) for name in names]
 
 
-def _counters() -> list[Column]:
-    return [Column(name, Double if name.endswith("_s") else BigInteger) for name in COUNTERS]
+def _counters(names: tuple[str, ...] = COUNTERS) -> list[Column]:
+    return [Column(name, Double if name.endswith(DOUBLE_ENDINGS) else BigInteger) for name in names]
 
 
 def _histograms() -> list[Column]:
@@ -66,7 +74,8 @@ def _money() -> list[Column]:
 
 # Measurements ---------------------------------------------------------------------------------------------------------
 
-# One row per scrape and engine: what the engine did since the scrape before.
+# One row per scrape and engine: what the engine did since the scrape before. These are the truth of two weeks; minutes
+# and hours are made of them.
 usage_sample = Table(
     "usage_sample",
     metadata,
@@ -74,7 +83,7 @@ usage_sample = Table(
     *_times("scraped_at"),
     *_doubles("interval_s"),
     *_text("state"),
-    *_flags("is_sample"),
+    *_flags("restarted", "is_sample"),
     *_counters(),
     *_doubles(*GAUGES),
     *_histograms(),
@@ -85,41 +94,91 @@ histogram_bounds = Table("histogram_bounds", metadata, *_text("bounds_id", "boun
 
 
 def _rollup(name: str) -> Table:
-    """The samples scraped in one bin, summed.
+    """The samples that one engine has in one bin, summed.
 
-    samples_count  engine samples in the bin
-    observed_s     time the target was observed, however many engines it has; a gap is not observed
-    gap_s          time behind increments that arrived after a gap, which may have begun before the bin
-    coverage_s     engine-seconds observed
-    busy_s         those of coverage_s in which the engine ran a request
-    gauges         time-means over observed_s; requests summed over engines, KV usage averaged
+    samples_count   samples in the bin
+    restarts_count  those that found the engine restarted
+    observed_s      time the engine was observed; a gap is not observed
+    gap_s           time behind increments that arrived after a gap, which may have begun before the bin
+    coverage_s      engine-seconds observed: observed_s, unless the row is of several engines
+    busy_s          those of coverage_s in which the engine ran a request
+    gauges          time-means over observed_s
+    kv_usage_*      sample quantiles and maximum of kv_usage_fraction
+    oldest_at, newest_at  the first and the last scrape in the bin
     """
     return Table(
         name,
         metadata,
         *_times("bin_start"),
-        *_text("target_key", "model_key"),
+        *_text("target_key", "model_key", "engine_key"),
         *_flags("is_sample"),
-        *_counts("samples_count"),
+        *_counts("samples_count", "restarts_count"),
         *_doubles("observed_s", "gap_s", "coverage_s", "busy_s"),
         *_counters(),
-        *_doubles(*GAUGES, "kv_usage_max_fraction"),
+        *_doubles(*GAUGES, *KV_USAGE),
         *_histograms(),
+        *_times("oldest_at", "newest_at"),
     )
 
 
 usage_minute = _rollup("usage_minute")
 usage_hour = _rollup("usage_hour")
 
-# The last cumulative page of each engine, so that a restarted collector goes on where it stopped.
+# The last cumulative page of each engine, so that a restarted collector goes on where it stopped. A backfill under way
+# has pages of its own, in a stream of its own.
 engine_page = Table(
     "engine_page",
     metadata,
-    *_text("target_key", "model_key", "engine_key"),
+    *_text("stream", "target_key", "model_key", "engine_key"),
     *_times("scraped_at", "started_at"),
-    *_text("page"),
+    *_text("page", "facts"),
     *_flags("is_sample"),
 )
+
+# GPUs as their own exporter sees them.
+device_page = Table(
+    "device_page",
+    metadata,
+    *_text("target_key", "device_key"),
+    *_times("scraped_at"),
+    *_text("page", "facts"),
+    *_flags("is_sample"),
+)
+device_sample = Table(
+    "device_sample",
+    metadata,
+    *_text("target_key", "device_key"),
+    *_times("scraped_at"),
+    *_doubles("interval_s"),
+    *_text("state"),
+    *_flags("is_sample"),
+    *_counters(DEVICE_COUNTERS),
+    *_doubles(*DEVICE_GAUGES),
+)
+device_hour = Table(
+    "device_hour",
+    metadata,
+    *_times("bin_start"),
+    *_text("target_key", "device_key"),
+    *_flags("is_sample"),
+    *_counts("samples_count"),
+    *_doubles("observed_s", "gap_s"),
+    *_counters(DEVICE_COUNTERS),
+    *_doubles(*DEVICE_GAUGES),
+    *_times("newest_at"),
+)
+
+# Every server that was ever measured or named. `first_seen_at` is its first sample, NULL until there is one.
+target = Table(
+    "target",
+    metadata,
+    *_text("target_key", "source_key", "deployment_key", "labels"),
+    *_times("first_seen_at"),
+    *_flags("is_sample"),
+)
+
+# How far the history of a source has been read.
+backfill = Table("backfill", metadata, *_text("source_key"), *_times("from_at", "to_at", "done_to"))
 
 run_log = Table(
     "run_log",

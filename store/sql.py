@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from duckdb_sqlalchemy import insert_from_arrow
-from sqlalchemy import BigInteger, Connection, DateTime, Double, Select, Table, Text, cast
+from sqlalchemy import BigInteger, Column, Connection, DateTime, Double, MetaData, Select, Table, Text, cast
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import ColumnElement, FromClause, column, func, literal_column, table
 from sqlalchemy.sql.functions import FunctionElement
@@ -70,6 +70,12 @@ def bulk_load(connection: Connection, target: Table, rows: pa.Table) -> None:
     """Append `rows` to `target` by column name, without touching them one by one."""
     if rows.num_rows:
         insert_from_arrow(connection, target, rows)
+
+
+def temporary_like(table: Table) -> Table:
+    """A table in the columns of `table` that only this connection sees; `create` and `drop` are the caller's."""
+    columns = (Column(item.name, item.type) for item in table.columns)
+    return Table(f"{table.name}_staged", MetaData(), *columns, prefixes=["TEMPORARY"])
 
 
 def view_of_parquet(connection: Connection, name: str, path: Path) -> FromClause:

@@ -1,24 +1,40 @@
 """The one process that may change the store: scrapes and bills go in, snapshots come out."""
 
 import time
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 
 import pyarrow as pa
-from sqlalchemy import Connection, delete, insert, select, tuple_
+from sqlalchemy import delete, func, insert, select, tuple_
 from sqlalchemy.exc import DataError
 
+from costlib.devices import DevicePage
 from costlib.errors import BadRecord, ConfigError, UnknownKey
-from costlib.telemetry import EnginePage, UsageSample
-from store import charges, inbox, publish, rollup, sample
-from store.engine import StoreBusy, naive, open_live, utc_now
+from costlib.telemetry import EnginePage
+from store import charges, inbox, publish, sample
+from store.engine import StoreBusy, aware, naive, open_live, utc_now
 from store.home import Home
 from store.migrations import migrate
-from store.records import ImportReceipt, ImportStatus, ScrapeRun
-from store.samples import add_samples, page_from, page_rows
-from store.schema import engine_page, run_log, usage_hour, usage_minute, usage_sample
+from store.pages import device_from, page_from
+from store.pending import Pending
+from store.records import LIVE, BackfillJob, ImportReceipt, ImportStatus, Scrape, TargetRow
+from store.schema import (
+    ALL_ENGINES,
+    backfill,
+    device_page,
+    device_sample,
+    engine_page,
+    run_log,
+    target,
+    usage_hour,
+    usage_minute,
+    usage_sample,
+)
+from store.scrapes import add as add_scrapes
+from store.scrapes import name_targets, note_targets
 from store.sql import bulk_load
 
 __all__ = ["StoreBusy", "Writer"]
@@ -28,8 +44,6 @@ MINUTES_KEPT = timedelta(days=90)
 # After publishing for 1 s the writer does not publish for the next 24 s.
 _PUBLISHING_FRACTION = 0.04
 _FORGET_EVERY = timedelta(hours=1)
-
-_RUN_FIELDS = ("source_key", "kind", "target_key", "state", "rows_count", "error", "every_s", "is_sample")
 
 # The files this process has open for writing: DuckDB's lock keeps other processes out, not a second Writer in here.
 _open: set[Path] = set()
@@ -49,7 +63,7 @@ class Writer:
         return cls(home, clock, monotonic)
 
     def __init__(self, home: Home, clock: Callable[[], datetime], monotonic: Callable[[], float]) -> None:
-        self._home, self._clock, self._monotonic = home, clock, monotonic
+        self._home, self._clock = home, clock
         home.make()
         self._live = home.live.resolve()
         if self._live in _open:
@@ -58,13 +72,14 @@ class Writer:
         _open.add(self._live)
         try:
             migrate(self._connection, self._live, clock())
+            with self._connection.begin():
+                self._pending = Pending(self._connection)
             publish.sweep(home)
             inbox.sweep(home, clock())
         except BaseException:
             self.close()
             raise
-        self._changed = True
-        self._publish_not_before = float("-inf")
+        self._snapshot, self._tail = _Throttle(monotonic), _Throttle(monotonic)
         self._forget_not_before = naive(clock())
 
     def __enter__(self) -> "Writer":
@@ -82,43 +97,86 @@ class Writer:
 
     # Measurements
 
-    def engine_pages(self) -> list[EnginePage]:
-        """The last cumulative page of every engine: what the next scrape is compared with."""
-        with self._connection.begin():
-            return [page_from(row) for row in self._connection.execute(select(engine_page))]
+    def engine_pages(self, stream: str = LIVE) -> list[EnginePage]:
+        """The last cumulative page of every engine: what the next scrape is compared with.
 
-    def add_scrape(self, run: ScrapeRun, pages: Sequence[EnginePage], samples: Sequence[UsageSample]) -> None:
-        """One scrape, whole or not at all: samples, the minutes and hours they touch, engine pages and the run."""
+        `stream` is LIVE, or that of a BackfillJob.
+        """
         with self._connection.begin():
-            if pages or samples:
-                sample.admit(self._connection, run.is_sample)
-            if samples:
-                self._add_samples(run, samples)
-            _replace_pages(self._connection, pages, run.is_sample)
-            _log_run(self._connection, run)
-        self._changed = True
+            stored = self._connection.execute(select(engine_page).where(engine_page.c.stream == stream))
+            return [page_from(row) for row in stored]
 
-    def _add_samples(self, run: ScrapeRun, samples: Sequence[UsageSample]) -> None:
-        times = [naive(item.scraped_at) for item in samples]
-        oldest = self._oldest_sample()
-        if min(times) < oldest:
-            raise BadRecord(
-                f"{run.target_key} was scraped at {min(times)} UTC, but samples are kept from {oldest} on;"
-                " check the clock of this machine"
+    def device_pages(self) -> list[DevicePage]:
+        """The last cumulative page of every GPU."""
+        with self._connection.begin():
+            return [device_from(row) for row in self._connection.execute(select(device_page))]
+
+    def add_scrapes(self, scrapes: Sequence[Scrape], stream: str = LIVE) -> list[Exception | None]:
+        """Scrapes, all in one transaction; when that fails each by itself, whole or not at all.
+
+        One entry per scrape: None when it is stored, else why nothing of it is. Rows of a history at or before the
+        page that `stream` has of their engine are known already and change nothing.
+        """
+        try:
+            self._add(scrapes, stream)
+        except Exception as error:
+            if len(scrapes) == 1:
+                return [error]
+            return [failure for scrape in scrapes for failure in self.add_scrapes([scrape], stream)]
+        return [None] * len(scrapes)
+
+    def _add(self, scrapes: Sequence[Scrape], stream: str) -> None:
+        with self._connection.begin():
+            touched = add_scrapes(
+                self._connection,
+                scrapes,
+                stream,
+                self._pending,
+                samples_from=self._oldest_sample(),
+                minutes_from=naive(self._clock()) - MINUTES_KEPT,
             )
-        add_samples(self._connection, samples, run.is_sample)
-        rollup.refresh(self._connection, {s.target_key for s in samples}, min(times), max(times), run.is_sample)
+        self._pending.mark = touched.mark
+        self._pending.touch_samples(touched.usage)
+        self._pending.touch("device_hour", touched.devices)
+        self._note_change()
 
-    def add_failed_run(self, run: ScrapeRun) -> None:
-        """A scrape that brought nothing. The gap it leaves shows in the next good one."""
+    def name_targets(self, rows: Sequence[TargetRow]) -> None:
+        """What is known of these servers, instead of what was known of them before."""
+        if rows:
+            with self._connection.begin():
+                name_targets(self._connection, rows)
+            self._note_change()
+
+    def first_sample_at(self, target_keys: Iterable[str]) -> datetime | None:
+        """The oldest measurement of any of these servers; None when there is none."""
+        oldest = select(func.min(target.c.first_seen_at)).where(target.c.target_key.in_(list(target_keys)))
         with self._connection.begin():
-            _log_run(self._connection, run)
-        self._changed = True
+            return aware(self._connection.scalar(oldest))
+
+    def backfill(self, source_key: str) -> BackfillJob | None:
+        """How far the history of this source has been read; None when nobody ever asked for it."""
+        with self._connection.begin():
+            row = self._connection.execute(select(backfill).where(backfill.c.source_key == source_key)).first()
+        if row is None:
+            return None
+        from_at, to_at, done_to = (moment.replace(tzinfo=UTC) for moment in row[1:])
+        return BackfillJob(source_key=row.source_key, from_at=from_at, to_at=to_at, done_to=done_to)
+
+    def set_backfill(self, job: BackfillJob) -> None:
+        """Remember how far `job` has come. Another stretch of time is another job, and begins with no pages."""
+        before = self.backfill(job.source_key)
+        with self._connection.begin():
+            if before is None or (before.from_at, before.to_at) != (job.from_at, job.to_at):
+                self._connection.execute(delete(engine_page).where(engine_page.c.stream == job.stream))
+            self._connection.execute(delete(backfill).where(backfill.c.source_key == job.source_key))
+            times = {name: naive(getattr(job, name)) for name in ("from_at", "to_at", "done_to")}
+            self._connection.execute(insert(backfill).values(source_key=job.source_key, **times))
 
     def add_usage_hours(self, rows: pa.Table) -> None:
         """Sample hours in bulk, replacing sample hours of the same bins; columns of `usage_hour`, absent ones NULL.
 
-        Without `observed_s` a target is taken to have one engine, so that it was observed while that was covered.
+        A row without `engine_key` is of all engines of its target. Without `observed_s` that is taken to be one engine,
+        so that the target was observed while that was covered.
         """
         for name in rows.column_names:
             if name not in usage_hour.c:
@@ -130,7 +188,10 @@ class Writer:
         rows = rows.append_column("is_sample", pa.array([True] * rows.num_rows, pa.bool_()))
         if "coverage_s" in rows.column_names and "observed_s" not in rows.column_names:
             rows = rows.append_column("observed_s", rows["coverage_s"])
+        if "engine_key" not in rows.column_names:
+            rows = rows.append_column("engine_key", pa.array([ALL_ENGINES] * rows.num_rows, pa.string()))
         bins = {key: rows[key].to_pylist() for key in ("bin_start", "target_key", "model_key")}
+        first_seen = {key: min(moments) for key, moments in _by(bins["target_key"], bins["bin_start"]).items()}
         hour = usage_hour.c
         with self._connection.begin():
             sample.admit(self._connection, is_sample=True)
@@ -144,7 +205,8 @@ class Writer:
                     )
                 )
             bulk_load(self._connection, usage_hour, rows)
-        self._changed = True
+            note_targets(self._connection, [(key, key, first, True) for key, first in first_seen.items()])
+        self._note_change()
 
     # Bills
 
@@ -164,7 +226,7 @@ class Writer:
             files = manifest.files
             with self._connection.begin():
                 answer = charges.load(self._connection, manifest, rows, naive(self._clock()))
-            self._changed = True
+            self._note_change()
             return answer, None
         except DataError as error:
             refused: Exception = BadRecord(f"the database cannot hold these rows: {error.orig}")
@@ -186,15 +248,23 @@ class Writer:
 
     def publish(self, force: bool = False) -> str | None:
         """Publish what changed. The new snapshot's id; None when nothing changed or the last one is too recent."""
-        started = self._monotonic()
-        if not force and (not self._changed or started < self._publish_not_before):
-            return None
+        return self._snapshot.due(force, self._publish)
+
+    def publish_tail(self, force: bool = False) -> str | None:
+        """Publish the last minutes, in a small file of their own; otherwise as `publish`."""
+        return self._tail.due(force, self._publish_tail)
+
+    def _publish(self) -> str:
+        self._pending.rebuild(self._connection, ("minute", "hour", "device_hour"))
         self._forget_old()
-        snapshot_id = publish.publish(self._connection, self._home, self._clock())
-        self._changed = False
-        finished = self._monotonic()
-        self._publish_not_before = finished + (finished - started) * (1 / _PUBLISHING_FRACTION - 1)
-        return snapshot_id
+        return publish.publish(self._connection, self._home, self._clock())
+
+    def _publish_tail(self) -> str:
+        self._pending.rebuild(self._connection, ("minute",))
+        return publish.publish_tail(self._connection, self._home, self._clock())
+
+    def _note_change(self) -> None:
+        self._snapshot.changed = self._tail.changed = True
 
     def _oldest_sample(self) -> datetime:
         """Whole hours only, so that no hour is ever rebuilt from part of its samples."""
@@ -208,24 +278,32 @@ class Writer:
         with self._connection.begin():
             for column, oldest in (
                 (usage_sample.c.scraped_at, self._oldest_sample()),
+                (device_sample.c.scraped_at, self._oldest_sample()),
                 (run_log.c.started_at, self._oldest_sample()),
                 (usage_minute.c.bin_start, now - MINUTES_KEPT),
             ):
                 self._connection.execute(delete(column.table).where(column < oldest))
 
 
-def _replace_pages(connection: Connection, pages: Sequence[EnginePage], is_sample: bool) -> None:
-    if pages:
-        identity = tuple_(engine_page.c.target_key, engine_page.c.model_key, engine_page.c.engine_key)
-        connection.execute(delete(engine_page).where(identity.in_([page.identity for page in pages])))
-        bulk_load(connection, engine_page, page_rows(pages, is_sample))
+class _Throttle:
+    """Publishes what changed, and rests long enough after it to take no more than its share of the time."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic, self._not_before, self.changed = monotonic, float("-inf"), True
+
+    def due(self, force: bool, publish: Callable[[], str]) -> str | None:
+        started = self._monotonic()
+        if not force and (not self.changed or started < self._not_before):
+            return None
+        snapshot_id = publish()
+        self.changed = False
+        finished = self._monotonic()
+        self._not_before = finished + (finished - started) * (1 / _PUBLISHING_FRACTION - 1)
+        return snapshot_id
 
 
-def _log_run(connection: Connection, run: ScrapeRun) -> None:
-    connection.execute(
-        insert(run_log).values(
-            started_at=naive(run.started_at),
-            finished_at=naive(run.finished_at),
-            **{name: getattr(run, name) for name in _RUN_FIELDS},
-        )
-    )
+def _by(keys: Sequence[str], moments: Sequence[datetime]) -> dict[str, list[datetime]]:
+    found: dict[str, list[datetime]] = defaultdict(list)
+    for key, moment in zip(keys, moments, strict=True):
+        found[key].append(moment)
+    return found

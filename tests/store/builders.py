@@ -2,12 +2,14 @@
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from costlib.devices import DevicePage, DeviceSample
 from costlib.telemetry import EnginePage, Histogram, SampleState, UsageSample
-from store.records import RUN_OK, ScrapeRun
+from store.records import LIVE, RUN_OK, Scrape, ScrapeRun
+from store.writer import Writer
 
 NOON = datetime(2026, 10, 5, 12, tzinfo=UTC)
 BOUNDS = (0.1, 1.0, float("inf"))
@@ -32,6 +34,20 @@ def run(moment: datetime = NOON, state: str = RUN_OK, error: str | None = None, 
         "every_s": 15.0,
     }
     return ScrapeRun(**{**values, "state": state, "error": error, **changes})
+
+
+def add(
+    writer: Writer,
+    run: ScrapeRun,
+    pages: Sequence[EnginePage] = (),
+    samples: Sequence[UsageSample] = (),
+    stream: str = LIVE,
+    **more,
+) -> None:
+    """Stores one scrape, and raises what the store says against it."""
+    (failure,) = writer.add_scrapes([Scrape(run=run, pages=pages, samples=samples, **more)], stream)
+    if failure:
+        raise failure
 
 
 def page(moment: datetime = NOON, **changes) -> EnginePage:
@@ -61,6 +77,29 @@ def sample(
 
 def histogram(*cumulative_counts: float, bounds: tuple[float, ...] = BOUNDS, sum: float = 1.0) -> Histogram:
     return Histogram(bounds=bounds, cumulative_counts=cumulative_counts, sum=sum, count=cumulative_counts[-1])
+
+
+def gpu_page(moment: datetime = NOON, **changes) -> DevicePage:
+    values = {"target_key": "gpu-1", "device_key": "GPU-7f", "scraped_at": moment, "facts": {"name": "H100"}}
+    return DevicePage(**{**values, **changes})
+
+
+def gpu_sample(
+    moment: datetime = NOON,
+    energy_j: float | None = None,
+    gauges: Mapping[str, float | None] | None = None,
+    state: SampleState = SampleState.OK,
+    interval_s: float | None = 15.0,
+    **changes,
+) -> DeviceSample:
+    values = {"target_key": "gpu-1", "device_key": "GPU-7f", "scraped_at": moment, "facts": {}}
+    return DeviceSample(
+        **{**values, **changes},
+        interval_s=interval_s,
+        state=state,
+        counters={"energy_j": energy_j},
+        gauges=gauges or {},
+    )
 
 
 CHARGE = {

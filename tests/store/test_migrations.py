@@ -3,15 +3,16 @@
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, insert, text
 
 from costlib.errors import ConfigError
 from store.engine import open_live
 from store.home import Home
 from store.migrations import STEPS, migrate
-from store.schema import SCHEMA_VERSION
+from store.read import open_snapshot
+from store.schema import SCHEMA_VERSION, metadata, run_log, schema_version
 from store.writer import Writer
-from tests.store.builders import NOON, run
+from tests.store.builders import ALWAYS, NOON, add, at, frozen, page, run, sample
 
 
 def add_note(connection: Connection) -> None:
@@ -29,8 +30,14 @@ def fail(connection: Connection) -> None:
 @pytest.fixture
 def old_file(home: Home) -> Path:
     """A live file of version 1 with one run in it."""
-    with Writer.open(home) as writer:
-        writer.add_failed_run(run(state="timeout"))
+    home.make()
+    connection = open_live(home.live)
+    with connection.begin():
+        metadata.create_all(connection, checkfirst=False)
+        connection.execute(insert(schema_version).values(version=1))
+        connection.execute(insert(run_log).values(source_key="vllm:http://gpu-1:8000", state="timeout"))
+    connection.close()
+    connection.engine.dispose()
     return home.live
 
 
@@ -80,12 +87,83 @@ def test_when_a_step_fails_the_file_stays_as_it_was(old_file: Path) -> None:
 
 
 def test_a_newer_file_is_refused_and_untouched(home: Home, old_file: Path) -> None:
-    migrated(old_file, add_note)
-    with pytest.raises(ConfigError, match=r"newer Permillion \(schema 2; this one knows up to 1\).*PERMILLION_HOME"):
+    migrated(old_file, add_note, fill_note)
+    with pytest.raises(ConfigError, match=r"newer Permillion \(schema 3; this one knows up to 2\).*PERMILLION_HOME"):
         Writer.open(home)
-    assert open_and_ask(old_file, "SELECT note FROM run_log") == [(None,)]
+    assert open_and_ask(old_file, "SELECT note FROM run_log") == [("from vllm:http://gpu-1:8000",)]
 
 
 def test_a_new_file_needs_no_step_and_no_backup(tmp_path: Path) -> None:
     assert migrated(tmp_path / "new.duckdb", fail) is None
     assert open_and_ask(tmp_path / "new.duckdb", "SELECT max(version) FROM schema_version") == [(2,)]
+
+
+# From version 1 -------------------------------------------------------------------------------------------------------
+
+ONE = [
+    "INSERT INTO schema_version VALUES (1, '2026-10-01')",
+    "INSERT INTO meta VALUES ('content', 'real')",
+    "INSERT INTO usage_sample (target_key, model_key, engine_key, scraped_at, interval_s, state, is_sample,"
+    " prompt_tokens, queue_s) VALUES"
+    " ('gpu-1', 'qwen', '0', '2026-10-05 11:59:30', 15, 'ok', false, 40, 0.5),"
+    " ('gpu-1', 'qwen', '1', '2026-10-05 11:59:30', 15, 'reset', false, 2, NULL)",
+    *(
+        f"INSERT INTO {table} (bin_start, target_key, model_key, is_sample, samples_count, observed_s, gap_s,"
+        f" coverage_s, prompt_tokens, queue_s) VALUES ('{bin_start}', 'gpu-1', 'qwen', false, 2, 15, 0, 30, 42, 0.5)"
+        for table, bin_start in (("usage_minute", "2026-10-05 11:59:00"), ("usage_hour", "2026-10-05 11:00:00"))
+    ),
+    "INSERT INTO usage_hour (bin_start, target_key, model_key, is_sample, samples_count, observed_s, gap_s, coverage_s,"
+    " prompt_tokens) VALUES ('2026-06-01 00:00:00', 'gpu-1', 'qwen', false, 480, 3600, 0, 7200, 9007199254740993)",
+    "INSERT INTO engine_page VALUES ('gpu-1', 'qwen', '0', '2026-10-05 11:59:30', NULL,"
+    ' \'{"counters": {"prompt_tokens": 40.0}, "gauges": {}, "histograms": {}}\', false)',
+]
+
+
+@pytest.fixture
+def home_of_version_1(home: Home) -> Home:
+    home.make()
+    connection = open_live(home.live)
+    tables = Path(__file__).with_name("schema_1.sql").read_text(encoding="utf-8")
+    with connection.begin():
+        for statement in (*filter(str.strip, tables.split(";")), *ONE):
+            connection.exec_driver_sql(statement)
+    connection.close()
+    connection.engine.dispose()
+    return home
+
+
+def test_a_file_of_version_1_is_backed_up_and_tells_the_same_totals(home_of_version_1: Home) -> None:
+    with Writer.open(home_of_version_1, frozen()) as writer:
+        writer.publish(force=True)
+        (kept,) = writer.engine_pages()
+    assert (kept.counters, kept.facts) == ({"prompt_tokens": 40.0}, {})
+    with open_snapshot(home_of_version_1) as snapshot:
+        total = snapshot.windows(*ALWAYS).iloc[0]
+        hours = snapshot.windows(*ALWAYS, "hour", "engine")
+        known = snapshot.targets().iloc[0]
+    assert int(total["prompt_tokens"]) == 2**53 + 1 + 42
+    assert (total["queue_s"], total["observed_s"], total["coverage_s"]) == (0.5, 3615.0, 7230.0)
+    assert hours["engine_key"].tolist() == ["all", "all"]
+    assert (known["deployment_key"], known["newest_at"]) == ("gpu-1", NOON)
+    assert [path.name for path in home_of_version_1.path.glob("*.backup.duckdb")] == [
+        "live.v1.20261005T120000Z.backup.duckdb"
+    ]
+
+
+def test_scrapes_after_the_migration_count_beside_what_was_there(home_of_version_1: Home) -> None:
+    """The hour that both versions scraped in is made of its samples anew, and so per engine."""
+    with Writer.open(home_of_version_1, frozen()) as writer:
+        add(writer, run(at(-15)), [page(at(-15))], [sample(at(-15), {"prompt_tokens": 100})])
+        writer.publish(force=True)
+    with open_snapshot(home_of_version_1) as snapshot:
+        hours = snapshot.windows(*ALWAYS, "hour", "engine")
+    found = dict(zip(hours["engine_key"], hours["prompt_tokens"], strict=True))
+    assert found == {"all": 2**53 + 1, "0": 140, "1": 2}
+    assert hours["restarts_count"].fillna(0).tolist() == [0, 0, 1], "version 1 told restarts by the state"
+
+
+def test_a_migrated_file_has_the_tables_of_a_new_one(home_of_version_1: Home, tmp_path: Path) -> None:
+    Writer.open(home_of_version_1, frozen()).close()
+    migrated(tmp_path / "new.duckdb", *STEPS)
+    shape = "SELECT table_name, column_name, data_type FROM information_schema.columns ORDER BY ALL"
+    assert open_and_ask(home_of_version_1.live, shape) == open_and_ask(tmp_path / "new.duckdb", shape)

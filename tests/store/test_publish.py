@@ -11,7 +11,7 @@ from store import publish
 from store.home import Home
 from store.read import open_snapshot
 from store.writer import Writer
-from tests.store.builders import ALWAYS, NOON, run, sample
+from tests.store.builders import ALWAYS, NOON, add, run, sample
 
 
 class Clock:
@@ -29,7 +29,7 @@ class Clock:
 
 def scrape(writer: Writer, clock: Clock, tokens: int = 1) -> None:
     moment = clock()
-    writer.add_scrape(run(moment), [], [sample(moment, {"prompt_tokens": tokens})])
+    add(writer, run(moment), [], [sample(moment, {"prompt_tokens": tokens})])
 
 
 def snapshots(home: Home) -> list[Path]:
@@ -96,7 +96,7 @@ def test_every_snapshot_has_an_id_of_its_own_even_at_the_same_moment(home: Home,
 def test_when_publishing_fails_the_pointer_names_the_last_good_file(
     home: Home, writer: Writer, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer.add_scrape(run(), [], [sample(counters={"prompt_tokens": 3})])
+    add(writer, run(), [], [sample(counters={"prompt_tokens": 3})])
     good = writer.publish(force=True)
 
     def broken(*_: object) -> None:
@@ -168,3 +168,17 @@ def test_a_pointer_to_a_file_that_somebody_removed_is_explained(home: Home, writ
     snapshots(home)[0].unlink()
     with pytest.raises(RetryLater, match="permillion collect"):
         open_snapshot(home)
+
+
+def test_the_tail_rests_by_itself_and_is_swept_by_itself(home: Home) -> None:
+    clock = Clock()
+    with Writer.open(home, clock, clock.monotonic) as writer:
+        for _ in range(5):
+            clock.passed_s += 100
+            scrape(writer, clock)
+            assert writer.publish_tail()
+            assert writer.publish_tail() is None, "nothing changed"
+        assert writer.publish(), "the snapshot has not been published yet"
+    assert len(list(home.serving.glob("tail-*.duckdb"))) == 2
+    assert len(snapshots(home)) == 1
+    assert home.tail_pointer.read_text(encoding="utf-8") == max(path.name for path in home.serving.glob("tail-*"))

@@ -7,12 +7,15 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Table, func, select
 
-from costlib.telemetry import COUNTERS, SampleState
+from costlib.measures import COUNTERS
+from costlib.telemetry import SampleState
 from store.home import Home
 from store.read import Snapshot, open_snapshot
+from store.schema import usage_hour, usage_minute
 from store.writer import Writer
-from tests.store.builders import ALWAYS, at, frozen, histogram, run, sample
+from tests.store.builders import ALWAYS, add, at, frozen, histogram, run, sample
 
 
 def published(home: Home, writer: Writer) -> Snapshot:
@@ -25,39 +28,51 @@ def published(home: Home, writer: Writer) -> Snapshot:
 # Whole tokens, and seconds in 64ths: sums of either are exact in the database's types, so equality may be demanded.
 tokens = st.one_of(st.none(), st.integers(0, 2**40))
 seconds = st.one_of(st.none(), st.integers(0, 2**20).map(lambda n: n / 64))
-measured = st.builds(
-    lambda offset, engine, state, counters: (offset, engine, state, counters),
+measured = st.tuples(
     st.integers(-7200, 0),
     st.sampled_from("01"),
     st.sampled_from(SampleState),
     st.fixed_dictionaries({name: seconds if name.endswith("_s") else tokens for name in COUNTERS}),
 )
+Batches = list[list[tuple[int, str, SampleState, dict[str, float | None]]]]
 
 
 @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(st.lists(measured, min_size=1, max_size=6), min_size=1, max_size=3))
-def test_minute_and_hour_sums_equal_the_sums_of_the_samples(scrapes) -> None:
-    """Whatever the order and the overlap of the scrapes."""
+@given(st.lists(st.lists(measured, min_size=1, max_size=6), min_size=1, max_size=3), st.booleans())
+def test_minutes_and_hours_of_an_engine_sum_to_its_samples(batches: Batches, publishes_between: bool) -> None:
+    """Whatever the order and the overlap of the scrapes, and whenever somebody looks."""
     with tempfile.TemporaryDirectory() as folder, Writer.open(Home(Path(folder)), frozen()) as writer:
-        for rows in scrapes:
+        for rows in batches:
             samples = [
                 sample(at(offset), counters, engine_key=engine, state=state) for offset, engine, state, counters in rows
             ]
-            writer.add_scrape(run(), [], samples)
-        with published(Home(Path(folder)), writer) as snapshot:
-            minutes, hours = (snapshot.usage(*ALWAYS, bin=width) for width in ("minute", "hour"))
-    everything = [counters for rows in scrapes for _, _, _, counters in rows]
-    for name in COUNTERS:
-        known = [Fraction(counters[name]) for counters in everything if counters[name] is not None]
-        for frame in (minutes, hours):
-            totals = [Fraction(value) for value in frame[name].dropna().tolist()]
-            assert sum(totals) == sum(known)
-            assert bool(totals) == bool(known), "a counter that was never exported is not 0"
-    assert minutes["samples_count"].sum() == hours["samples_count"].sum() == len(everything)
+            add(writer, run(), [], samples)
+            if publishes_between:
+                writer.publish_tail(force=True)
+        writer.publish(force=True)
+        with writer._connection.begin():
+            stored = {table.name: stored_sums(writer, table) for table in (usage_minute, usage_hour)}
+    for engine in "01":
+        found = [counters for rows in batches for _, key, _, counters in rows if key == engine]
+        for sums in stored.values():
+            assert sums.get(engine, {}).get("samples_count", 0) == len(found)
+            for name in COUNTERS:
+                known = [Fraction(counters[name]) for counters in found if counters[name] is not None]
+                total = sums.get(engine, {}).get(name)
+                assert (total is None) == (not known), "a counter that was never exported is not 0"
+                assert total is None or Fraction(total) == sum(known)
+
+
+def stored_sums(writer: Writer, table: Table) -> dict[str, dict[str, float | None]]:
+    """The sums over all bins of a table, by engine."""
+    names = ("samples_count", *COUNTERS)
+    sums = select(table.c.engine_key, *(func.sum(table.c[name]).label(name) for name in names))
+    rows = writer._connection.execute(sums.group_by(table.c.engine_key)).mappings()
+    return {row["engine_key"]: {name: row[name] for name in names} for row in rows}
 
 
 def hour_of(home: Home, writer: Writer, *samples):
-    writer.add_scrape(run(), [], samples)
+    add(writer, run(), [], samples)
     return published(home, writer).usage(*ALWAYS).iloc[0]
 
 
@@ -125,8 +140,8 @@ def test_means_are_weighted_by_time(home: Home, writer: Writer) -> None:
 
 def test_models_and_targets_stay_apart(home: Home, writer: Writer) -> None:
     rows = [("gpu-1", "qwen", 1), ("gpu-1", "llama", 2), ("gpu-2", "qwen", 4)]
-    writer.add_scrape(run(), [], [sample(at(0), {"prompt_tokens": n}, target_key=t, model_key=m) for t, m, n in rows])
-    writer.add_scrape(run(), [], [sample(at(1), {"prompt_tokens": 8}, target_key="gpu-2")])
+    add(writer, run(), [], [sample(at(0), {"prompt_tokens": n}, target_key=t, model_key=m) for t, m, n in rows])
+    add(writer, run(), [], [sample(at(1), {"prompt_tokens": 8}, target_key="gpu-2")])
     usage = published(home, writer).usage(*ALWAYS)
     found = {(t, m): n for t, m, n in usage[["target_key", "model_key", "prompt_tokens"]].itertuples(index=False)}
     assert found == {("gpu-1", "qwen"): 1, ("gpu-1", "llama"): 2, ("gpu-2", "qwen"): 12}
@@ -134,7 +149,7 @@ def test_models_and_targets_stay_apart(home: Home, writer: Writer) -> None:
 
 def test_where_the_bounds_changed_there_is_no_quantile(home: Home, writer: Writer) -> None:
     old, new = histogram(1, 2, 3), histogram(1, 2, bounds=(0.5, float("inf")))
-    writer.add_scrape(run(), [], [sample(at(-60), ttft_s=old), sample(at(0), ttft_s=new)])
+    add(writer, run(), [], [sample(at(-60), ttft_s=old), sample(at(0), ttft_s=new)])
     snapshot = published(home, writer)
     assert snapshot.live(at(0), 120)["ttft_p95_s"].isna().all()
     assert snapshot.live(at(0), 30)["ttft_p95_s"].notna().all()

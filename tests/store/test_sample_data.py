@@ -12,7 +12,7 @@ from store.home import Home
 from store.read import open_snapshot
 from store.schema import metadata
 from store.writer import Writer
-from tests.store.builders import ALWAYS, NOON, bill, frozen, page, run, sample
+from tests.store.builders import ALWAYS, NOON, add, bill, frozen, gpu_page, gpu_sample, page, run, sample
 
 HOURS = pa.table(
     {
@@ -32,7 +32,14 @@ def sample_home(home: Home, tmp_path: Path) -> Home:
     import_files([bill(tmp_path / "sample.csv")], home, is_sample=True)
     with Writer.open(home, frozen()) as writer:
         writer.add_usage_hours(HOURS)
-        writer.add_scrape(run(is_sample=True), [page()], [sample(counters={"prompt_tokens": 5})])
+        add(
+            writer,
+            run(is_sample=True),
+            [page()],
+            [sample(counters={"prompt_tokens": 5})],
+            devices=[gpu_page()],
+            device_samples=[gpu_sample()],
+        )
         writer.publish(force=True)
     return home
 
@@ -56,7 +63,7 @@ def test_sample_data_are_flagged_everywhere(sample_home: Home) -> None:
 
 def test_a_real_scrape_drives_all_sample_rows_out(sample_home: Home) -> None:
     with Writer.open(sample_home, frozen()) as writer:
-        writer.add_scrape(run(), [page()], [sample(counters={"prompt_tokens": 7})])
+        add(writer, run(), [page()], [sample(counters={"prompt_tokens": 7})])
         writer.publish(force=True)
     assert not any(rows_marked_sample(sample_home).values())
     with open_snapshot(sample_home) as snapshot:
@@ -75,20 +82,20 @@ def test_a_real_bill_drives_all_sample_rows_out(sample_home: Home, tmp_path: Pat
 
 def test_a_real_scrape_that_fails_leaves_the_sample(sample_home: Home) -> None:
     with Writer.open(sample_home, frozen()) as writer:
-        writer.add_failed_run(run(state="timeout"))
+        add(writer, run(state="timeout"))
         with pytest.raises(Exception, match="inf"):
-            writer.add_scrape(run(), [], [sample(counters={"prompt_tokens": float("inf")})])
+            add(writer, run(), [], [sample(counters={"prompt_tokens": float("inf")})])
     assert all(rows_marked_sample(sample_home).values())
 
 
 def test_sample_data_are_refused_where_real_data_are(home: Home, writer: Writer) -> None:
-    writer.add_scrape(run(), [page()], [])
-    for add in (
+    add(writer, run(), [page()], [])
+    for more in (
         lambda: writer.add_usage_hours(HOURS),
-        lambda: writer.add_scrape(run(is_sample=True), [page()], [sample()]),
+        lambda: add(writer, run(is_sample=True), [page()], [sample()]),
     ):
         with pytest.raises(ConfigError, match=r"already holds real data.*empty folder in PERMILLION_HOME"):
-            add()
+            more()
 
 
 def test_a_sample_bill_is_refused_where_real_data_are(home: Home, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from costlib.telemetry import SampleState
 from store.home import Home
 from store.read import Snapshot, open_snapshot
 from store.writer import Writer
-from tests.store.builders import ALWAYS, NOON, at, bill, frozen, histogram, run, sample
+from tests.store.builders import ALWAYS, NOON, add, at, bill, frozen, histogram, run, sample
 
 
 def published(home: Home, writer: Writer) -> Snapshot:
@@ -38,7 +38,7 @@ def spend(home: Home, tmp_path: Path, *rows: dict[str, str | None]) -> Snapshot:
 def test_usage_bins_are_half_open_and_aware(home: Home, writer: Writer) -> None:
     for hours, tokens in [(-2, 1), (-1, 10), (0, 100)]:
         moment = NOON + timedelta(hours=hours)
-        writer.add_scrape(run(moment), [], [sample(moment, {"prompt_tokens": tokens})])
+        add(writer, run(moment), [], [sample(moment, {"prompt_tokens": tokens})])
     snapshot = published(home, writer)
     usage = snapshot.usage(NOON - timedelta(hours=2), NOON)
     assert usage["prompt_tokens"].tolist() == [1, 10]
@@ -48,7 +48,7 @@ def test_usage_bins_are_half_open_and_aware(home: Home, writer: Writer) -> None:
 
 
 def test_whole_numbers_stay_whole_and_unknown_stays_unknown(home: Home, writer: Writer) -> None:
-    writer.add_scrape(run(), [], [sample(counters={"prompt_tokens": 2**53 + 1})])
+    add(writer, run(), [], [sample(counters={"prompt_tokens": 2**53 + 1})])
     usage = published(home, writer).usage(*ALWAYS)
     assert usage["prompt_tokens"].tolist() == [2**53 + 1]
     assert usage["generation_tokens"].isna().all()
@@ -73,7 +73,7 @@ def test_demand(home: Home, writer: Writer) -> None:
             "prefix_hits_tokens": 250 * requests,
         }
         gauges = {"running_count": hours + 2}
-        writer.add_scrape(run(moment), [], [sample(moment, counters, gauges, interval_s=3600.0)])
+        add(writer, run(moment), [], [sample(moment, counters, gauges, interval_s=3600.0)])
     demand = published(home, writer).demand(NOON - timedelta(hours=4), NOON).iloc[0].to_dict()
     assert demand == pytest.approx(
         {
@@ -93,14 +93,14 @@ def test_demand(home: Home, writer: Writer) -> None:
 
 def test_requests_that_came_after_a_gap_are_spread_over_it(home: Home, writer: Writer) -> None:
     gap = sample(at(0), {"requests_stop_count": 3600}, state=SampleState.GAP, interval_s=3585.0)
-    writer.add_scrape(run(), [], [gap, sample(at(15), {"requests_stop_count": 0})])
+    add(writer, run(), [], [gap, sample(at(15), {"requests_stop_count": 0})])
     demand = published(home, writer).demand(NOON, at(3600)).iloc[0]
     assert demand["requests_per_s"] == pytest.approx(1.0)
     assert demand["coverage_fraction"] == pytest.approx(15 / 3600)
 
 
 def test_demand_that_is_not_exported_is_not_zero(home: Home, writer: Writer) -> None:
-    writer.add_scrape(run(), [], [sample(counters={"prompt_tokens": 10})])
+    add(writer, run(), [], [sample(counters={"prompt_tokens": 10})])
     demand = published(home, writer).demand(*ALWAYS).iloc[0]
     for unknown in ("requests_per_s", "mean_prompt_tokens", "prefix_hit_fraction", "peak_to_mean_ratio"):
         assert math.isnan(demand[unknown]), unknown
@@ -121,7 +121,7 @@ def test_live_sums_the_engines_of_a_target(home: Home, writer: Writer) -> None:
                 ttft_s=histogram(0, 10, 10),
             ),
         ]
-        writer.add_scrape(run(at(offset)), [], rows)
+        add(writer, run(at(offset)), [], rows)
     live = published(home, writer).live(at(0), window_s=60)
     assert live["scraped_at"].tolist() == [at(-15), at(0)]
     assert live["generation_tokens"].tolist() == [15, 15]
@@ -197,7 +197,7 @@ def test_a_wrong_question_is_answered_with_the_right_ones(home: Home, tmp_path: 
 def test_status_tells_what_is_covered(home: Home, writer: Writer, tmp_path: Path) -> None:
     empty = published(home, writer).status()
     assert (empty.usage_from, empty.usage_to, empty.charges_from, empty.currencies) == (None, None, None, ())
-    writer.add_scrape(run(at(0)), [], [sample(at(-30)), sample(at(0))])
+    add(writer, run(at(0)), [], [sample(at(-30)), sample(at(0))])
     writer.close()
     status = spend(home, tmp_path).status()
     assert (status.usage_from, status.is_sample) == (NOON - timedelta(hours=1), False)
@@ -218,7 +218,7 @@ def source(home: Home, writer: Writer, now: datetime) -> dict:
 
 def test_a_source_that_delivers_is_ok_and_its_gaps_are_counted(home: Home, writer: Writer) -> None:
     for offset in (-7200, -600, -585, -120, -15, 0):
-        writer.add_scrape(run(at(offset), rows_count=4), [], [])
+        add(writer, run(at(offset), rows_count=4), [], [])
     found = source(home, writer, at(10))
     assert (found["state"], found["kind"], found["rows_count"]) == ("ok", "scrape", 24)
     assert found["gaps_count"] == 3
@@ -228,17 +228,17 @@ def test_a_source_that_delivers_is_ok_and_its_gaps_are_counted(home: Home, write
 
 def test_a_source_that_fails_says_why_and_when_it_last_worked(home: Home) -> None:
     with Writer.open(home, frozen(NOON - timedelta(days=5))) as writer:
-        writer.add_scrape(run(NOON - timedelta(days=5)), [], [])
+        add(writer, run(NOON - timedelta(days=5)), [], [])
     with Writer.open(home, frozen()) as writer:
-        writer.add_failed_run(run(at(-15), state="timeout", error="no answer within 8 s", rows_count=0))
-        writer.add_failed_run(run(at(0), state="refused", error="connection refused", rows_count=0))
+        add(writer, run(at(-15), state="timeout", error="no answer within 8 s", rows_count=0))
+        add(writer, run(at(0), state="refused", error="connection refused", rows_count=0))
         found = source(home, writer, at(1))
     assert (found["state"], found["last_error"], found["last_error_at"]) == ("refused", "connection refused", at(0))
     assert found["last_success_at"] == NOON - timedelta(days=5), "kept although it is older than the published runs"
 
 
 def test_a_source_that_fell_silent_is_late(home: Home, writer: Writer) -> None:
-    writer.add_scrape(run(at(0)), [], [])
+    add(writer, run(at(0)), [], [])
     assert source(home, writer, at(37))["state"] == "ok"
     assert source(home, writer, at(38))["state"] == "late"
 

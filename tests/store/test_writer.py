@@ -11,7 +11,7 @@ from costlib.errors import BadRecord, ConfigError, RetryLater, UnknownKey
 from store.home import Home
 from store.read import open_snapshot
 from store.writer import StoreBusy, Writer
-from tests.store.builders import ALWAYS, BOUNDS, NOON, at, frozen, histogram, page, run, sample
+from tests.store.builders import ALWAYS, BOUNDS, NOON, add, at, frozen, histogram, page, run, sample
 
 
 def snapshot(writer: Writer, home: Home):
@@ -30,8 +30,8 @@ def test_a_restarted_collector_gets_the_last_page_of_every_engine_exactly(home: 
         histograms={"ttft_s": histogram(1, 2, 3, sum=0.1)},
     )
     with Writer.open(home, frozen()) as writer:
-        writer.add_scrape(run(at(0)), [first, other], [])
-        writer.add_scrape(run(at(15)), [last], [])
+        add(writer, run(at(0)), [first, other], [])
+        add(writer, run(at(15)), [last], [])
     with Writer.open(home, frozen()) as writer:
         pages = {item.identity: item for item in writer.engine_pages()}
     assert pages == {last.identity: last, other.identity: other}
@@ -40,7 +40,7 @@ def test_a_restarted_collector_gets_the_last_page_of_every_engine_exactly(home: 
 def test_a_scrape_is_stored_whole_or_not_at_all(writer: Writer, home: Home) -> None:
     impossible = sample(counters={"prompt_tokens": float("inf")})
     with pytest.raises(BadRecord, match="prompt_tokens of engine '0' at 'gpu-1' is inf"):
-        writer.add_scrape(run(), [page()], [sample(counters={"prompt_tokens": 5}), impossible])
+        add(writer, run(), [page()], [sample(counters={"prompt_tokens": 5}), impossible])
     assert writer.engine_pages() == []
     published = snapshot(writer, home)
     assert published.usage(*ALWAYS).empty
@@ -48,7 +48,7 @@ def test_a_scrape_is_stored_whole_or_not_at_all(writer: Writer, home: Home) -> N
 
 
 def test_a_failed_run_is_kept_with_its_reason(writer: Writer, home: Home) -> None:
-    writer.add_failed_run(run(state="timeout", error="gpu-1 did not answer within 8 s", rows_count=0))
+    add(writer, run(state="timeout", error="gpu-1 did not answer within 8 s", rows_count=0))
     runs = snapshot(writer, home).runs()
     assert runs[["state", "error"]].values.tolist() == [["timeout", "gpu-1 did not answer within 8 s"]]
     assert runs["started_at"][0] == NOON
@@ -56,22 +56,22 @@ def test_a_failed_run_is_kept_with_its_reason(writer: Writer, home: Home) -> Non
 
 def test_a_time_without_a_zone_is_refused(writer: Writer) -> None:
     with pytest.raises(ValueError, match="has no time zone"):
-        writer.add_failed_run(run(datetime(2026, 10, 5)))  # noqa: DTZ001
+        add(writer, run(datetime(2026, 10, 5)))  # noqa: DTZ001
 
 
 def test_a_sample_from_before_the_kept_time_is_refused_because_its_hour_cannot_be_rebuilt(writer: Writer) -> None:
     long_ago = NOON - timedelta(days=15)
     with pytest.raises(BadRecord, match="check the clock"):
-        writer.add_scrape(run(long_ago), [], [sample(long_ago)])
+        add(writer, run(long_ago), [], [sample(long_ago)])
 
 
 def test_samples_go_after_two_weeks_and_their_hours_stay(home: Home) -> None:
     with Writer.open(home, frozen(NOON)) as writer:
-        writer.add_scrape(run(), [page()], [sample(counters={"prompt_tokens": 7})])
+        add(writer, run(), [page()], [sample(counters={"prompt_tokens": 7})])
     later = NOON + timedelta(days=30)
     with Writer.open(home, frozen(later)) as writer:
         published = snapshot(writer, home)
-        writer.add_scrape(run(later), [page(later)], [sample(later, counters={"prompt_tokens": 1})])
+        add(writer, run(later), [page(later)], [sample(later, counters={"prompt_tokens": 1})])
         again = snapshot(writer, home)
     assert published.usage(*ALWAYS)["prompt_tokens"].tolist() == [7]
     assert again.usage(*ALWAYS)["prompt_tokens"].tolist() == [7, 1]
@@ -79,13 +79,13 @@ def test_samples_go_after_two_weeks_and_their_hours_stay(home: Home) -> None:
 
 def test_a_histogram_finer_than_its_columns_keeps_sum_and_count(writer: Writer, home: Home) -> None:
     fine = (*map(float, range(40)), float("inf"))
-    writer.add_scrape(run(), [], [sample(ttft_s=histogram(*range(1, 42), bounds=fine))])
+    add(writer, run(), [], [sample(ttft_s=histogram(*range(1, 42), bounds=fine))])
     assert snapshot(writer, home).live(NOON, 60)["ttft_p95_s"].isna().all()
 
 
 def test_buckets_are_stored_each_by_itself(writer: Writer, home: Home) -> None:
-    writer.add_scrape(run(), [], [sample(ttft_s=histogram(80, 100, 100, bounds=BOUNDS))])
-    writer.add_scrape(run(at(15)), [], [sample(at(15), ttft_s=histogram(0, 0, 0, bounds=BOUNDS))])
+    add(writer, run(), [], [sample(ttft_s=histogram(80, 100, 100, bounds=BOUNDS))])
+    add(writer, run(at(15)), [], [sample(at(15), ttft_s=histogram(0, 0, 0, bounds=BOUNDS))])
     assert snapshot(writer, home).live(at(15), 60)["ttft_p95_s"].tolist() == pytest.approx([0.775, 0.775])
 
 
