@@ -3,6 +3,7 @@
 import re
 import socket
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from yarl import URL
@@ -42,6 +43,7 @@ def refuse_address(address: str, host: str) -> None:
             )
 
 
+@lru_cache(maxsize=4096)  # every target is asked every few seconds
 def checked_url(url: str) -> URL:
     """`url` as an address that may be asked; raises TargetRefused saying what to change. Resolves no name.
 

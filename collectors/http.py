@@ -74,7 +74,7 @@ class HttpClient:
         if self._session:
             await self._session.close()
 
-    async def get_bytes(self, url: str, *, bearer_token: str | None = None) -> HttpResponse:
+    async def get_bytes(self, url: str, *, bearer_token: str | None = None, tls_verify: bool = True) -> HttpResponse:
         """The whole body behind `url`. Raises TargetRefused for a URL that may not be asked, else FetchFailed.
 
         A connection that the server closed between two scrapes is opened again, once (aiohttp does it for a GET): vLLM
@@ -86,9 +86,11 @@ class HttpClient:
         headers = {"Authorization": f"Bearer {bearer_token}"} if bearer_token else {}
         try:
             async with asyncio.timeout(self.limits.total_s):
-                async with self._session.get(address, headers=headers, allow_redirects=False) as response:
+                async with self._session.get(
+                    address, headers=headers, allow_redirects=False, ssl=tls_verify
+                ) as response:
                     if response.status != HTTP_OK:
-                        raise await _refusal(response, shown(address))
+                        raise await _refusal(response, shown(address), bearer_token)
                     body, wire_bytes = await _read(response, self.limits)
                     return HttpResponse(body=body, wire_bytes=wire_bytes, content_type=response.content_type)
         except ScrapeFailure:
@@ -96,6 +98,16 @@ class HttpClient:
         except (aiohttp.ClientError, OSError, zlib.error) as error:
             word, message = _explain(error, self.limits)
             raise FetchFailed(word, f"{shown(address)}: {message}") from error
+
+
+class Unverified:
+    """The same way out, for a target whose owner gave up on checking its certificate (`tls_verify = false`)."""
+
+    def __init__(self, http: HttpClient) -> None:
+        self._http = http
+
+    async def get_bytes(self, url: str, *, bearer_token: str | None = None) -> HttpResponse:
+        return await self._http.get_bytes(url, bearer_token=bearer_token, tls_verify=False)
 
 
 class _GuardedResolver(AbstractResolver):
@@ -118,34 +130,43 @@ class _GuardedResolver(AbstractResolver):
 
 async def _read(response: aiohttp.ClientResponse, limits: HttpLimits) -> tuple[bytes, int]:
     """The body and its size on the wire, decompressed as it comes, so that nothing over a limit is ever held."""
-    where = shown(response.url)
+
+    def failed(word: str, said: str) -> FetchFailed:
+        return FetchFailed(word, f"{shown(response.url)}: {said}")
+
+    def too_large() -> FetchFailed:
+        return failed(
+            "body_too_large",
+            f"the answer is too large: over {limits.wire_bytes / MEBI:g} MiB sent, "
+            f"{limits.body_bytes / MEBI:g} MiB unpacked or {limits.expansion_ratio:g} times its packed size. "
+            "Is it a metrics page?",
+        )
+
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip"):
-        raise FetchFailed("bad_encoding", f"{where}: encoded as {excerpt(encoding)}; only gzip and identity are read.")
-    too_large = FetchFailed(
-        "body_too_large",
-        f"{where}: the answer is too large: over {limits.wire_bytes / MEBI:g} MiB sent, "
-        f"{limits.body_bytes / MEBI:g} MiB unpacked or {limits.expansion_ratio:g} times its packed size. "
-        "Is it a metrics page?",
-    )
+        raise failed("bad_encoding", f"encoded as {excerpt(encoding)}; only gzip and identity are read.")
     if (response.content_length or 0) > limits.wire_bytes:
-        raise too_large
+        raise too_large()
     inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16) if encoding == "gzip" else None
     body, wire_bytes = bytearray(), 0
     async for chunk in response.content.iter_any():
         wire_bytes += len(chunk)
         body += inflate.decompress(chunk, limits.body_bytes + 1 - len(body)) if inflate else chunk
         if wire_bytes > limits.wire_bytes or len(body) > min(limits.body_bytes, limits.expansion_ratio * wire_bytes):
-            raise too_large
+            raise too_large()
     if inflate and not inflate.eof:
-        raise FetchFailed("truncated", f"{where}: the compressed answer was cut after {wire_bytes:,} bytes.")
+        raise failed("truncated", f"the compressed answer was cut after {wire_bytes:,} bytes.")
     if inflate and inflate.unused_data:
-        raise FetchFailed("bad_encoding", f"{where}: the compressed answer is followed by something else.")
+        raise failed("bad_encoding", "the compressed answer is followed by something else.")
     return bytes(body), wire_bytes
 
 
-async def _refusal(response: aiohttp.ClientResponse, where: str) -> FetchFailed:
-    """What an answer other than 200 means. Nothing is quoted of an answer about credentials."""
+async def _refusal(response: aiohttp.ClientResponse, where: str, secret: str | None) -> FetchFailed:
+    """What an answer other than 200 means. Nothing is quoted of an answer about credentials, and never a `secret`."""
+
+    def quoted(text: str) -> str:
+        return excerpt(text.replace(secret, "[token]") if secret else text)
+
     status = response.status
     if status in (401, 403):
         return FetchFailed(
@@ -154,13 +175,13 @@ async def _refusal(response: aiohttp.ClientResponse, where: str) -> FetchFailed:
             f"{token_variable(target_key(response.url))}, or let this machine read the page without one.",
         )
     if 300 <= status < 400:
-        location = excerpt(response.headers.get("Location", ""))
+        location = quoted(response.headers.get("Location", ""))
         return FetchFailed(
             "redirected",
             f"{where}: sends us on to {location} (HTTP {status}), which is not followed. If you trust that address, "
             "name it as the target yourself.",
         )
-    said = excerpt(await response.content.read(ERROR_BODY_BYTES))
+    said = quoted((await response.content.read(ERROR_BODY_BYTES)).decode("utf-8", "replace"))
     if status == 404:
         return FetchFailed(
             "not_found", f"{where}: no such page (HTTP 404: {said}). vLLM serves its metrics at /metrics."
@@ -189,7 +210,10 @@ def _explain(error: Exception, limits: HttpLimits) -> tuple[str, str]:
         case aiohttp.ClientConnectorDNSError():
             return "dns", "the host name does not resolve. Is it spelled right, and known to this machine's DNS?"
         case aiohttp.ClientConnectorCertificateError():
-            return "tls", f"the server's certificate is not trusted: {reason}. Add its CA with SSL_CERT_FILE."
+            found = error.certificate_error
+            reason = excerpt(getattr(found, "verify_message", "") or str(found))
+            why = f"the server's certificate is not trusted: {reason}."
+            return "tls", f"{why} Add its CA with SSL_CERT_FILE; see also tls_verify in permillion.toml."
         case aiohttp.ClientSSLError():
             return "tls", f"no TLS connection: {reason}. Does the server speak https on this port?"
         case aiohttp.ClientConnectorError() if error.os_error.errno == errno.ECONNREFUSED:

@@ -1,4 +1,4 @@
-"""The run loop: scrapes every target on its own steady tick and hands what changed to the store.
+"""The run loop: scrapes every target on its own steady tick and hands what came to the store, many at a time.
 
 A target that fails waits by itself and never delays another. Increments count from the last page that the store took,
 and a restart begins with the pages that the store remembers: nothing is lost and nothing counted twice. What a failing
@@ -8,86 +8,42 @@ store did not take is in the next scrape, because engines only count upwards.
 import asyncio
 import logging
 import random
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import Any
 
-from collectors.base import CollectContext, FetchFailed, Http, ScrapeFailure, Target
-from collectors.http import HttpClient
+from collectors.base import CollectContext, FetchFailed, Http, Readings, ScrapeFailure, Target
+from collectors.commit import COMMIT_AFTER_S, Intake, Outcome, Store
+from collectors.file_sd import FileSd, Servers
+from collectors.http import HttpClient, Unverified
+from collectors.ingest import Answer, Ledger
+from collectors.names import ModelNames
+from collectors.paths import DuplicateEngine
 from collectors.sources import COLLECTORS
+from collectors.watch import Clock, Ticks, Watch, first_scrape_after_s, steady_clock
 from costlib.errors import ConfigError, UnknownKey
-from costlib.telemetry import EnginePage, UsageSample, usage_sample
-from store.records import RUN_OK, ImportReceipt, ScrapeRun
+from store.records import ScrapeRun
 
-T = TypeVar("T")
-Clock = Callable[[], datetime]
+Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 DEFAULT_EVERY_S = 15.0
-TARGETS_COUNT_LIMIT = 200
-CONCURRENT_SCRAPES_COUNT = 16
-BACK_OFF_FIRST_S, BACK_OFF_CAP_S = 1.0, 300.0
-# Failures that waiting does not mend: somebody has to change something.
-SLOW_WORDS = frozenset({"auth", "bad_url", "blocked_address", "redirected"})
+TARGETS_COUNT_LIMIT = 2_000
+CONCURRENT_SCRAPES_COUNT = 64
+# Targets that failed last time have places of their own: hundreds that hang do not hold up those that answer.
+CONCURRENT_RETRIES_COUNT = 16
 INBOX_EVERY_S = 2.0
-# Wall time ahead of the monotonic clock by more than this is followed: the machine slept, or its clock was put right.
-CLOCK_FOLLOWS_AFTER_S = 2.0
+DISCOVER_EVERY_S = 5.0
+# Of the interval; where servers are asked many times a second, their answers do not wait for each other as long.
+COMMIT_AFTER_FRACTION = 0.05
+# On the way out, scrapes under way are given this long.
+STOP_WITHIN_S = 3.0
 
 log = logging.getLogger("permillion.collect")
 
 
-class Store(Protocol):
-    """The part of `store.writer.Writer` that the loop needs."""
-
-    def engine_pages(self) -> list[EnginePage]: ...
-    def add_scrape(self, run: ScrapeRun, pages: Sequence[EnginePage], samples: Sequence[UsageSample]) -> None: ...
-    def add_failed_run(self, run: ScrapeRun) -> None: ...
-    def drain_inbox(self) -> list[ImportReceipt]: ...
-    def publish(self, force: bool = False) -> str | None: ...
-
-
-def steady_clock(wall: Clock = lambda: datetime.now(UTC), monotonic_s: Callable[[], float] = time.monotonic) -> Clock:
-    """The time of day, except that it never goes back: a clock that is set back would give negative intervals."""
-    anchor, anchored_s = wall(), monotonic_s()
-
-    def now() -> datetime:
-        nonlocal anchor, anchored_s
-        at, elapsed_s = wall(), monotonic_s() - anchored_s
-        steady = anchor + timedelta(seconds=elapsed_s)
-        if (at - steady).total_seconds() > CLOCK_FOLLOWS_AFTER_S:
-            anchor, anchored_s = at, anchored_s + elapsed_s
-            return at
-        return steady
-
-    return now
-
-
-@dataclass(slots=True)
-class Watch:
-    """What the loop remembers of one target."""
-
-    target: Target
-    memo: dict[str, object] = field(default_factory=dict)
-    failure: ScrapeFailure | None = None  # of the last scrape
-    failures_count: int = 0  # in a row
-    skipped_ticks_count: int = 0
-
-    def back_off_s(self, chance: float) -> float:
-        """How long a failing target is left alone: 1 s, doubling to 5 min, spread so that not all return at once."""
-        if self.failure and self.failure.retry_after_s is not None:
-            return self.failure.retry_after_s
-        if self.failure and self.failure.word in SLOW_WORDS:
-            return BACK_OFF_CAP_S
-        doubled_s = BACK_OFF_FIRST_S * 2.0 ** min(self.failures_count - 1, 16)
-        return min(BACK_OFF_CAP_S, doubled_s) * (0.5 + chance / 2)
-
-
 class Collection:
-    """Scrapes `targets` over `http` into `store`, which only ever sees one call at a time, in a thread of its own."""
+    """Scrapes `targets` over `http` into `store`. Made within an event loop, and closed there."""
 
     def __init__(
         self,
@@ -97,116 +53,147 @@ class Collection:
         *,
         clock: Clock,
         every_s: float = DEFAULT_EVERY_S,
+        names: ModelNames | None = None,
         on_run: Callable[[ScrapeRun], None] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        _check(targets, every_s)
-        self.watches = [Watch(target) for target in targets]
-        self._store = store
+        check_targets(targets, every_s)
         self._http = http
         self._clock = clock
         self._every_s = every_s
-        self._on_run = on_run or (lambda run: None)
         self._chance = chance
-        self._pages = {page.identity: page for page in store.engine_pages()}  # the last that the store took
+        ledger = Ledger(store.engine_pages(), store.device_pages(), every_s=every_s, watched_since=clock(), names=names)
+        self._intake = Intake(store, ledger, targets, on_run, min(COMMIT_AFTER_S, every_s * COMMIT_AFTER_FRACTION))
+        self.watches = [self._watch(target) for target in targets]
         self._places = asyncio.Semaphore(CONCURRENT_SCRAPES_COUNT)
-        self._scraped = asyncio.Event()
-        self._store_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self._retry_places = asyncio.Semaphore(CONCURRENT_RETRIES_COUNT)
+        self._is_stopping = False
+        self._spawn: Spawn | None = None
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def scrape_all(self) -> list[ScrapeRun]:
-        """One scrape of every target, all at once."""
-        return await asyncio.gather(*(self.scrape(watch) for watch in self.watches))
+        """One scrape of every target, all at once, into the store in one transaction."""
+        watches = list(self.watches)
+        outcomes = await self._intake.take(await asyncio.gather(*map(self._ask, watches)))
+        for watch, outcome in zip(watches, outcomes, strict=True):
+            _learn(watch, outcome)
+        return [outcome.run for outcome in outcomes]
 
     async def scrape(self, watch: Watch) -> ScrapeRun:
         """One attempt at one target, in the store when this returns. Raises for nothing a target or the store does."""
-        pages: list[EnginePage] = []
-        samples: list[UsageSample] = []
-        async with self._places:
-            ctx = CollectContext(target=watch.target, scraped_at=self._clock(), http=self._http, memo=watch.memo)
-            try:
-                pages = await _read(ctx)
-                samples = [self._since_last(page) for page in pages]
-                watch.failure, watch.failures_count = None, 0
-            except ScrapeFailure as failure:
-                watch.failure, watch.failures_count = failure, watch.failures_count + 1
-        run = ScrapeRun(
-            source_key=f"{watch.target.source_key}/{watch.target.key}",
-            target_key=watch.target.key,
-            started_at=ctx.scraped_at,
-            finished_at=self._clock(),
-            state=watch.failure.word if watch.failure else RUN_OK,
-            rows_count=len(samples),
-            error=str(watch.failure) if watch.failure else _remarks(pages),
-            every_s=self._every_s,
-            is_sample=watch.target.is_sample,
-        )
-        try:
-            if watch.failure:
-                await self._in_store(lambda: self._store.add_failed_run(run))
-            else:
-                await self._in_store(lambda: self._store.add_scrape(run, pages, samples))
-                self._pages |= {page.identity: page for page in pages}
-        except Exception as error:  # a full disk or a broken file must not end the loop: the next scrape holds it all
-            log.exception("%s: the scrape was not stored", watch.target.key)
-            run = replace(run, state="not_stored", rows_count=0, error=f"{watch.target.key}: not stored: {error}")
-            with suppress(Exception):
-                await self._in_store(lambda: self._store.add_failed_run(run))
-        self._scraped.set()
-        self._on_run(run)
-        return run
+        watch.is_scraping = True
+        outcome = await self._intake.put(await self._ask(watch))
+        watch.is_scraping = False
+        _learn(watch, outcome)
+        return outcome.run
 
     async def follow(self, watch: Watch) -> None:
-        """Scrapes one target for ever: on every tick while it answers, after its back-off while it does not."""
-        now = asyncio.get_running_loop().time
-        began_s, tick = now(), 0
-        while True:
+        """Scrapes one target until stopped: on every tick while it answers, after its back-off while it does not."""
+        key, now = watch.target.key, asyncio.get_running_loop().time
+        ticks = Ticks.of(key, self._every_s, now_s=now(), now_unix_s=self._clock().timestamp())
+        await asyncio.sleep(first_scrape_after_s(key, len(self.watches), self._every_s))
+        tick = ticks.number_at(now())
+        while not self._is_stopping:
             await self.scrape(watch)
             if watch.failure:
                 await asyncio.sleep(watch.back_off_s(self._chance()))
-                tick = int((now() - began_s) / self._every_s)
+                tick = ticks.number_at(now())
                 continue
-            late = max(0, int((now() - began_s) / self._every_s) - tick)
-            watch.skipped_ticks_count += late
-            if late:
-                log.warning("%s: %d ticks skipped, because the scrape took too long", watch.target.key, late)
+            late = max(0, ticks.number_at(now()) - tick)
+            watch.skip(late)
             tick += late + 1
-            await asyncio.sleep(began_s + tick * self._every_s - now())
+            await asyncio.sleep(ticks.at_s(tick) - now())
+
+    def follow_all(self, spawn: Spawn) -> None:
+        """Begins to follow each target that nobody follows yet."""
+        self._spawn = spawn
+        for watch in self.watches:
+            if watch.target.key not in self._tasks:
+                self._tasks[watch.target.key] = spawn(self.follow(watch))
+
+    async def change(self, targets: Sequence[Target]) -> None:
+        """From now on these are the targets. The series of one that is gone just ends; one that stays goes on as is."""
+        await self._intake.watch(targets)
+        kept = {watch.target.key: watch for watch in self.watches}
+        self.watches = [
+            kept[target.key] if target.key in kept and kept[target.key].target == target else self._watch(target)
+            for target in targets
+        ]
+        for watch in kept.values():
+            if watch not in self.watches and (task := self._tasks.pop(watch.target.key, None)):
+                task.cancel()
+        if self._spawn and not self._is_stopping:
+            self.follow_all(self._spawn)
+
+    async def discover(self, servers: Servers) -> None:
+        """For ever: follows what discovery files name, as they change."""
+        while True:
+            await asyncio.sleep(DISCOVER_EVERY_S)
+            if runs := await asyncio.to_thread(servers.look, self._clock()):
+                await self.change(servers.targets)
+                await self._intake.note(runs)
 
     async def keep_up(self) -> None:
         """For ever: takes in what `import` left in the inbox, and publishes what changed."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._scraped.wait(), INBOX_EVERY_S)
-            self._scraped.clear()
+                await asyncio.wait_for(self._intake.stored.wait(), INBOX_EVERY_S)
+            self._intake.stored.clear()
             await self.publish()
 
+    async def note(self, runs: Sequence[ScrapeRun]) -> None:
+        """Lines for the run log alone."""
+        await self._intake.note(runs)
+
     async def publish(self, force: bool = False) -> None:
-        """Drains the inbox and publishes; unless forced, the store decides whether it is worth it and not too soon."""
-        try:
-            for receipt in await self._in_store(self._store.drain_inbox):
-                log.info("%s: %s. %s", receipt.file_name, receipt.status, receipt.detail)
-            await self._in_store(lambda: self._store.publish(force))
-        except Exception:  # readers go on with the snapshot they have, and the next round tries again
-            log.exception("publishing failed; readers keep the last snapshot")
+        await self._intake.publish(force)
+
+    async def stop(self, within_s: float) -> None:
+        """Begins no scrape any more, and lets those under way end and be stored, for a while."""
+        self._is_stopping = True
+        now = asyncio.get_running_loop().time
+        until_s = now() + within_s
+        busy = {watch.target.key for watch in self.watches if watch.is_scraping} & self._tasks.keys()
+        for key in self._tasks.keys() - busy:
+            self._tasks[key].cancel()
+        while now() < until_s and any(watch.is_scraping for watch in self.watches if watch.target.key in busy):
+            self._intake.hurry()
+            await asyncio.wait([self._tasks[key] for key in busy], timeout=COMMIT_AFTER_S)
+        for key in busy:
+            self._tasks[key].cancel()
 
     async def close(self) -> None:
-        """Waits for what the store is writing and publishes the rest. The caller has stopped the scrapes."""
-        await self.publish(force=True)
-        self._store_thread.shutdown()
+        """Stores what came, publishes the rest and ends. Whoever follows targets has been stopped or cancelled."""
+        await self._intake.close()
 
-    async def _in_store(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._store_thread, call)
+    def _watch(self, target: Target) -> Watch:
+        return Watch(target, since=self._intake.since(target.key))
 
-    def _since_last(self, page: EnginePage) -> UsageSample:
-        previous = self._pages.get(page.identity)
-        if previous and previous.scraped_at >= page.scraped_at:
-            raise FetchFailed(
-                "clock_back",
-                f"{page.target_key}: this machine's clock ({page.scraped_at:%Y-%m-%d %H:%M:%S} UTC) is behind the last "
-                f"scrape ({previous.scraped_at:%Y-%m-%d %H:%M:%S} UTC). Set it right; what the engine counts meanwhile "
-                "is in the first scrape after that time.",
+    async def _ask(self, watch: Watch) -> Answer:
+        """What one target says, parsed; or why it does not."""
+        target = watch.target
+        is_unverified = target.options.get("tls_verify") is False
+        async with self._retry_places if watch.failures_count else self._places:
+            ctx = CollectContext(
+                target=target,
+                scraped_at=self._clock(),
+                since=watch.since,
+                http=Unverified(self._http) if is_unverified else self._http,
+                memo=watch.memo,
             )
-        return usage_sample(previous, page, self._every_s)
+            readings, failure = Readings(), None
+            try:
+                readings = await _read(ctx)
+            except ScrapeFailure as found:
+                failure = found
+        return Answer(
+            target=target,
+            scraped_at=ctx.scraped_at,
+            finished_at=self._clock(),
+            readings=readings,
+            failure=failure,
+            remarks=[*watch.said_of_skipped(), *(["its TLS certificate is not verified"] if is_unverified else [])],
+        )
 
 
 async def collect(
@@ -219,29 +206,39 @@ async def collect(
     stop: asyncio.Event | None = None,
     http: Http | None = None,
     on_run: Callable[[ScrapeRun], None] | None = None,
+    names: ModelNames | None = None,
+    file_sd: Sequence[FileSd] = (),
+    stop_within_s: float = STOP_WITHIN_S,
 ) -> list[ScrapeRun]:
-    """Scrapes `targets` into `store` until `stop` is set or it is cancelled, or once; publishes before it returns.
+    """Scrapes `targets`, and those that `file_sd` finds, into `store` until `stop` is set or it is cancelled, or once.
 
-    Returns the runs of the single round when `once`, else nothing. Raises ConfigError for targets that cannot be.
+    Publishes before it returns. Returns the runs of the single round when `once`, else nothing. Raises ConfigError for
+    targets that cannot be.
     """
+    clock = clock or steady_clock()
+    check_targets(targets, every_s)
+    servers = Servers(targets, file_sd, TARGETS_COUNT_LIMIT)
+    found = servers.look(clock())
     async with AsyncExitStack() as stack:
         if http is None:
             http = await stack.enter_async_context(HttpClient())
-        collection = Collection(store, targets, http, clock=clock or steady_clock(), every_s=every_s, on_run=on_run)
+        collection = Collection(store, servers.targets, http, clock=clock, every_s=every_s, names=names, on_run=on_run)
         stack.push_async_callback(collection.close)
+        await collection.note(found)
         if once:
             return await collection.scrape_all()
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(collection.follow(watch)) for watch in collection.watches]
-            tasks.append(group.create_task(collection.keep_up()))
+            others = [group.create_task(collection.keep_up()), group.create_task(collection.discover(servers))]
+            collection.follow_all(group.create_task)
             await (stop or asyncio.Event()).wait()
-            for task in tasks:
+            await collection.stop(stop_within_s)
+            for task in others:
                 task.cancel()
         return []
 
 
-async def _read(ctx: CollectContext) -> list[EnginePage]:
-    """The pages of one target, or a ScrapeFailure; a fault of the collector itself must not take the others along."""
+async def _read(ctx: CollectContext) -> Readings:
+    """What one target says, or a ScrapeFailure; a fault of the collector itself must not take the others along."""
     collector = COLLECTORS[ctx.target.source_key]
     try:
         return collector.parse(await collector.fetch(ctx), ctx)
@@ -255,17 +252,15 @@ async def _read(ctx: CollectContext) -> list[EnginePage]:
         ) from error
 
 
-def _remarks(pages: Sequence[EnginePage]) -> str | None:
-    """What a page that was taken has wrong with it, for the run log."""
-    found = [
-        f"{measure} of {page.model_key}, engine {page.engine_key}, {remark}"
-        for page in pages
-        for measure, remark in page.remarks.items()
-    ]
-    return "; ".join(found) or None
+def _learn(watch: Watch, outcome: Outcome) -> None:
+    """A target that answers is asked on its tick, also when what it says is known from a better path."""
+    failure = None if isinstance(outcome.failure, DuplicateEngine) else outcome.failure
+    watch.failure, watch.failures_count = failure, watch.failures_count + 1 if failure else 0
+    watch.since = outcome.since
 
 
-def _check(targets: Sequence[Target], every_s: float) -> None:
+def check_targets(targets: Sequence[Target], every_s: float = DEFAULT_EVERY_S) -> None:
+    """Raises ConfigError for targets that cannot be scraped together."""
     if not every_s > 0:
         raise ConfigError(f"scraping every {every_s:g} s is not possible; give a time above 0, for example 15s.")
     if len(targets) > TARGETS_COUNT_LIMIT:

@@ -8,15 +8,18 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
+from collectors.backfills import backfill_all
 from collectors.base import Target
 from collectors.demo import load_demo, sample_file
 from collectors.replay import ReplayServer
 from collectors.run import collect
-from collectors.sample_live import live_pages
+from collectors.sample_live import gpu_pages, live_pages
+from collectors.targets import Sources
 from costlib.errors import ConfigError
 from store.engine import utc_now
 from store.home import Home
@@ -29,23 +32,22 @@ DASHBOARD_START_S, DASHBOARD_STOP_S, LOOK_EVERY_S = 60.0, 5.0, 0.1
 
 
 def up(
-    home: Home, targets: Sequence[Target], *, demo: bool, port: int, every_s: float, say: Callable[[str], None]
+    home: Home, sources: Sources, *, demo: bool, port: int, every_s: float | None, say: Callable[[str], None]
 ) -> int:
     """Run until interrupted, or until the dashboard ends. Returns the exit code.
 
     With `demo`, the sample data and a replay of the sample fleet, unless servers are named or the home holds real data.
     """
     _check_port(port)
-    if demo and (real := "servers are named" if targets else "this home holds real data" if _holds_real(home) else ""):
+    named = not sources.is_empty
+    if demo and (real := "servers are named" if named else "this home holds real data" if _holds_real(home) else ""):
         say(f"The sample is left out: {real}.")
         demo = False
     with ExitStack() as stack:
         if demo:
             load_demo(home, utc_now)
-            pages = live_pages(sample_file(utc_now()), utc_now().timestamp())
-            replay = stack.enter_context(ReplayServer(pages))
-            targets = [Target(key=path.split("/")[1], url=replay.url + path, is_sample=True) for path in pages]
-            every_s = min(every_s, SAMPLE_EVERY_S)
+            sources = Sources(targets=tuple(stack.enter_context(sample_targets())))
+            every_s = min(sources.interval_s(every_s), SAMPLE_EVERY_S)
         writer = stack.enter_context(Writer.open(home))
         writer.publish(force=True)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a dashboard must never outlive us
@@ -53,11 +55,42 @@ def up(
         try:
             _wait_until_healthy(dashboard, port)
             say(f"Permillion at http://localhost:{port}  ({'sample data' if demo else 'your data'}; Ctrl-C stops it)")
-            return asyncio.run(_until_stopped(writer, targets, every_s, dashboard))
+            backfill_all(writer, sources, utc_now, say)
+            collecting = partial(
+                collect,
+                writer,
+                sources.targets,
+                every_s=sources.interval_s(every_s),
+                file_sd=sources.file_sd,
+                names=sources.names,
+            )
+            return asyncio.run(_until_stopped(collecting, dashboard))
         except KeyboardInterrupt:  # before the loop took the signals over
             return 0
         finally:
             _stop(dashboard)
+
+
+@contextmanager
+def sample_targets() -> Iterator[list[Target]]:
+    """The sample fleet, served on this machine for as long as it lasts: each deployment's vLLM, and its GPUs."""
+    file, now = sample_file(utc_now()), utc_now()
+    engines, gpus = live_pages(file, now.timestamp()), gpu_pages(file)
+    with ReplayServer({**engines, **gpus}) as replay:
+        keys = {path: path.split("/")[1] for path in (*engines, *gpus)}
+        yield [
+            *(Target(key=keys[path], url=replay.url + path, is_sample=True) for path in engines),
+            *(
+                Target(
+                    key=f"{keys[path]}-gpus",
+                    url=replay.url + path,
+                    source_key="dcgm",
+                    labels={"deployment": keys[path]},
+                    is_sample=True,
+                )
+                for path in gpus
+            ),
+        ]
 
 
 def _holds_real(home: Home) -> bool:
@@ -111,16 +144,14 @@ def _stop(dashboard: subprocess.Popen[bytes]) -> None:
         dashboard.wait()
 
 
-async def _until_stopped(
-    writer: Writer, targets: Sequence[Target], every_s: float, dashboard: subprocess.Popen[bytes]
-) -> int:
+async def _until_stopped(collecting: Callable[..., Awaitable[object]], dashboard: subprocess.Popen[bytes]) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     ended = asyncio.create_task(asyncio.to_thread(dashboard.wait))
     ended.add_done_callback(lambda _: stop.set())
-    await collect(writer, targets, every_s=every_s, stop=stop)
+    await collecting(stop=stop)
     if not ended.done():
         dashboard.terminate()
         await ended

@@ -6,8 +6,14 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
+
+from collectors.base import FetchFailed
+from collectors.run import Collection
+from costlib.devices import DevicePage, DeviceSample
+from costlib.history import HistoryIncreases
 from costlib.telemetry import EnginePage, UsageSample
-from store.records import ImportReceipt, ScrapeRun
+from store.records import ImportReceipt, Scrape, ScrapeRun, TargetRow
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -19,23 +25,42 @@ class MemoryStore:
     """Keeps what a Writer would, and nothing else."""
 
     pages: dict[tuple[str, str, str], EnginePage] = field(default_factory=dict)
+    devices: dict[tuple[str, str], DevicePage] = field(default_factory=dict)
     samples: list[UsageSample] = field(default_factory=list)
+    histories: list[HistoryIncreases] = field(default_factory=list)
+    device_samples: list[DeviceSample] = field(default_factory=list)
     runs: list[ScrapeRun] = field(default_factory=list)
+    targets: dict[str, TargetRow] = field(default_factory=dict)
+    batches: list[int] = field(default_factory=list)  # how many scrapes came together
     published: list[bool] = field(default_factory=list)
-    broken: bool = False
+    tails_count: int = 0
+    broken: bool = False  # as a full disk: nothing but a line in the run log is taken
+    refuses: set[str] = field(default_factory=set)  # targets of which nothing is taken
 
     def engine_pages(self) -> list[EnginePage]:
         return list(self.pages.values())
 
-    def add_scrape(self, run: ScrapeRun, pages: Sequence[EnginePage], samples: Sequence[UsageSample]) -> None:
-        if self.broken:
-            raise OSError("no space left on device")
-        self.runs.append(run)
-        self.samples.extend(samples)
-        self.pages |= {page.identity: page for page in pages}
+    def device_pages(self) -> list[DevicePage]:
+        return list(self.devices.values())
 
-    def add_failed_run(self, run: ScrapeRun) -> None:
-        self.runs.append(run)
+    def add_scrapes(self, scrapes: Sequence[Scrape]) -> list[Exception | None]:
+        self.batches.append(len(scrapes))
+        return [self._add(scrape) for scrape in scrapes]
+
+    def _add(self, scrape: Scrape) -> Exception | None:
+        has_content = scrape.pages or scrape.devices
+        if has_content and (self.broken or scrape.run.target_key in self.refuses):
+            return OSError("no space left on device")
+        self.runs.append(scrape.run)
+        self.samples += scrape.samples
+        self.histories += scrape.histories
+        self.device_samples += scrape.device_samples
+        self.pages |= {page.identity: page for page in scrape.pages}
+        self.devices |= {page.identity: page for page in scrape.devices}
+        return None
+
+    def name_targets(self, rows: Sequence[TargetRow]) -> None:
+        self.targets |= {row.target_key: row for row in rows}
 
     def drain_inbox(self) -> list[ImportReceipt]:
         return []
@@ -44,8 +69,43 @@ class MemoryStore:
         self.published.append(force)
         return None
 
+    def publish_tail(self) -> str | None:
+        self.tails_count += 1
+        return None
+
     def total(self, counter: str) -> float:
-        return sum(sample.counters[counter] or 0.0 for sample in self.samples)
+        """All that was counted, by whatever path."""
+        scraped = sum(sample.counters[counter] or 0.0 for sample in self.samples)
+        read = sum(float(np.nansum(item.counters[counter])) for item in self.histories if counter in item.counters)
+        return scraped + read
+
+
+@dataclass
+class Pages:
+    """A network of pages: for each address what it says, an error, or how long it takes to say nothing."""
+
+    said: dict[str, str | Exception | float] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    async def get_bytes(self, url, *, bearer_token=None):
+        self.asked.append(url)
+        answer = self.said[url]
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, float):
+            await asyncio.sleep(answer)
+            raise FetchFailed("timeout", "no answer")
+        return type("Response", (), {"body": answer.encode()})
+
+
+def counting(tokens, started=1_700_000_000):
+    """A page of one engine that has counted so many prompt tokens since it started."""
+    return f'process_start_time_seconds {started}\nvllm:prompt_tokens_total{{model_name="m"}} {tokens}\n'
+
+
+async def started(store, targets, http, clock, **settings):
+    """A collection as `collect` makes it, within an event loop."""
+    return Collection(store, targets, http, clock=clock, **settings)
 
 
 @dataclass

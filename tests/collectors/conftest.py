@@ -9,9 +9,8 @@ import pytest
 from collectors.base import CollectContext, Target
 from collectors.http import HttpClient, HttpLimits
 from collectors.replay import Recording
-from collectors.run import Collection
 from store.records import ScrapeRun
-from tests.collectors.collector_support import NOON, Answer, FakeTime, MemoryStore, serving
+from tests.collectors.collector_support import NOON, Answer, FakeTime, MemoryStore, serving, started
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 
@@ -53,7 +52,7 @@ def scrape_of(store: MemoryStore, fake_time: FakeTime) -> Callable[..., ScrapeRu
     def scrape(answer: bytes | Answer, limits: HttpLimits | None = None, scheme: str = "http") -> ScrapeRun:
         async def main() -> ScrapeRun:
             async with serving(answer, scheme) as url, HttpClient(limits) as http:
-                collection = Collection(store, [Target(key="gpu-1", url=url)], http, clock=fake_time)
+                collection = await started(store, [Target(key="gpu-1", url=url)], http, fake_time)
                 try:
                     return (await collection.scrape_all())[0]
                 finally:

@@ -2,8 +2,7 @@
 
 import asyncio
 import threading
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import pairwise
 
 import pytest
@@ -11,41 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.base import FetchFailed, Target
-from collectors.run import Collection, Watch, collect, steady_clock
+from collectors.run import CONCURRENT_RETRIES_COUNT, CONCURRENT_SCRAPES_COUNT, collect
+from collectors.watch import steady_clock
 from costlib.errors import ConfigError
 from costlib.telemetry import EnginePage, SampleState, usage_sample
-from tests.collectors.collector_support import NOON, FakeTime, MemoryStore
+from tests.collectors.collector_support import NOON, MemoryStore, Pages, counting, started
 
 EVERY_S = 15.0
-
-
-@dataclass
-class Pages:
-    """A network of pages: for each target what it says, an error, or how long it takes to say nothing."""
-
-    said: dict[str, str | Exception | float] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
-
-    async def get_bytes(self, url, *, bearer_token=None):
-        self.asked.append(url)
-        answer = self.said[url]
-        if isinstance(answer, Exception):
-            raise answer
-        if isinstance(answer, float):
-            await asyncio.sleep(answer)
-            raise FetchFailed("timeout", "no answer")
-        return type("Response", (), {"body": answer.encode()})
-
-
-def counting(tokens, started=1_700_000_000):
-    return f'process_start_time_seconds {started}\nvllm:prompt_tokens_total{{model_name="m"}} {tokens}\n'
 
 
 def scrape(store, http, clock, *urls):
     """One round over `urls` by a collector that starts with what the store remembers."""
 
     async def main():
-        collection = Collection(store, [Target(key=url, url=url) for url in urls], http, clock=clock)
+        collection = await started(store, [Target(key=url, url=url) for url in urls], http, clock)
         try:
             return await collection.scrape_all()
         finally:
@@ -58,14 +36,14 @@ def history(store, clock, http, *pages, restart_collector=True):
     """Scrapes of one target that shows `pages` one after the other, every 15 s."""
 
     async def main():
-        collection = Collection(store, [Target(key="a", url="a")], http, clock=clock)
+        collection = await started(store, [Target(key="a", url="a")], http, clock)
         for page in pages:
             http.said["a"] = page
             await collection.scrape_all()
             clock.elapsed_s += EVERY_S
             if restart_collector:
                 await collection.close()
-                collection = Collection(store, [Target(key="a", url="a")], http, clock=clock)
+                collection = await started(store, [Target(key="a", url="a")], http, clock)
         await collection.close()
 
     asyncio.run(main())
@@ -91,9 +69,9 @@ class TestIncrements:
 
     def test_of_failed_scrapes_are_in_the_next_good_one(self, store, fake_time, restart_collector):
         failed = FetchFailed("timeout", "no answer")
-        pages = counting(100), failed, failed, counting("NaN"), counting(190)
+        pages = counting(100), failed, failed, "<html>", counting(190)
         history(store, fake_time, Pages(), *pages, restart_collector=restart_collector)
-        assert [run.state for run in store.runs] == ["ok", "timeout", "timeout", "bad_value", "ok"]
+        assert [run.state for run in store.runs] == ["ok", "timeout", "timeout", "not_metrics", "ok"]
         assert store.total("prompt_tokens") == 90
         assert store.samples[-1].state is SampleState.GAP and store.samples[-1].interval_s == 4 * EVERY_S
 
@@ -110,7 +88,7 @@ class TestIncrements:
 def test_what_the_store_did_not_take_is_in_the_next_scrape(store, fake_time):
     async def main():
         http = Pages()
-        collection = Collection(store, [Target(key="a", url="a")], http, clock=fake_time)
+        collection = await started(store, [Target(key="a", url="a")], http, fake_time)
         for tokens, store.broken in ((100, False), (130, True), (150, False)):
             http.said["a"] = counting(tokens)
             runs.extend(await collection.scrape_all())
@@ -190,7 +168,7 @@ def test_a_fault_of_ours_in_one_page_leaves_the_others_alone(store, fake_time):
 
 def test_runs_say_what_was_odd_about_a_page_that_was_taken(store, fake_time):
     (run,) = scrape(store, Pages({"a": counting(1) + 'vllm:prompt_tokens_total{model_name="m"} 1\n'}), fake_time, "a")
-    assert run.state == "ok" and "prompt_tokens of m, engine 0, is exposed twice" in run.error
+    assert run.state == "ok" and "prompt_tokens of 'm', engine '0', is exposed twice" in run.error
 
 
 def test_sample_data_stay_labelled(store, fake_time):
@@ -207,9 +185,9 @@ def test_scrapes_go_on_while_the_store_is_writing(fake_time):
     asked_second = threading.Event()
 
     class SlowStore(MemoryStore):
-        def add_scrape(self, run, pages, samples):
+        def add_scrapes(self, scrapes):
             assert asked_second.wait(5)
-            super().add_scrape(run, pages, samples)
+            return super().add_scrapes(scrapes)
 
     class Second(Pages):
         async def get_bytes(self, url, *, bearer_token=None):
@@ -227,7 +205,8 @@ def following(store, http, seconds, every_s, *urls):
     async def main():
         stop = asyncio.Event()
         asyncio.get_running_loop().call_later(seconds, stop.set)
-        return await collect(store, [Target(key=url, url=url) for url in urls], every_s=every_s, stop=stop, http=http)
+        targets = [Target(key=url, url=url) for url in urls]
+        return await collect(store, targets, every_s=every_s, stop=stop, http=http, stop_within_s=0.1)
 
     return asyncio.run(main())
 
@@ -243,22 +222,91 @@ def test_every_target_keeps_its_own_tick(store):
 
 
 def test_ticks_that_a_slow_answer_missed_are_skipped_and_counted(store):
-    class Slow(Pages):
-        async def get_bytes(self, url, *, bearer_token=None):
-            await asyncio.sleep(0.12)
-            return await super().get_bytes(url)
+    http = Slow({"a": counting(1)}, 0.12)
 
     async def main():
-        http = Slow({"a": counting(1)})
-        collection = Collection(store, [Target(key="a", url="a")], http, clock=steady_clock(), every_s=0.05)
+        collection = await started(store, [Target(key="a", url="a")], http, steady_clock(), every_s=0.05)
         task = asyncio.create_task(collection.follow(collection.watches[0]))
         await asyncio.sleep(0.5)
         task.cancel()
         await collection.close()
-        return collection.watches[0].skipped_ticks_count, http.asked
+        return collection.watches[0].skipped_ticks_count
 
-    skipped, asked = asyncio.run(main())
-    assert skipped >= 2 and len(asked) <= 5
+    skipped = asyncio.run(main())
+    assert skipped >= 2 and len(http.asked) <= 5
+    assert any("skipped" in (run.error or "") for run in store.runs), "the run log says so"
+
+
+class Slow(Pages):
+    """Answers after `seconds`."""
+
+    def __init__(self, said, seconds):
+        super().__init__(said)
+        self.seconds = seconds
+
+    async def get_bytes(self, url, *, bearer_token=None):
+        await asyncio.sleep(self.seconds)
+        return await super().get_bytes(url)
+
+
+def test_targets_that_hang_have_places_of_their_own(store):
+    """More of them than there are places for all: those that answer are scraped as if they were alone."""
+    hanging = [f"hangs-{number}" for number in range(CONCURRENT_SCRAPES_COUNT + 1)]
+    http = Pages({"up": counting(1)} | dict.fromkeys(hanging, 60.0))
+
+    async def main():
+        targets = [Target(key=key, url=key) for key in ("up", *hanging)]
+        collection = await started(store, targets, http, steady_clock(), every_s=1.0)
+        for watch in collection.watches[1:]:
+            watch.failures_count = 1
+        asks = [asyncio.create_task(collection.scrape(watch)) for watch in collection.watches[1:]]
+        await asyncio.sleep(0)
+        run = await asyncio.wait_for(collection.scrape(collection.watches[0]), 5)
+        for task in asks:
+            task.cancel()
+        await collection.close()
+        return run
+
+    assert asyncio.run(main()).state == "ok"
+    assert len(http.asked) == 1 + CONCURRENT_RETRIES_COUNT
+
+
+class TestStopping:
+    def stopped(self, store, http, stop_within_s):
+        async def main():
+            stop = asyncio.Event()
+            asyncio.get_running_loop().call_later(0.1, stop.set)
+            targets = [Target(key="a", url="a"), Target(key="b", url="b")]
+            await collect(store, targets, http=http, stop=stop, stop_within_s=stop_within_s)
+
+        asyncio.run(main())
+
+    def test_waits_for_scrapes_under_way_and_stores_them(self, store):
+        self.stopped(store, Slow({"a": counting(1), "b": counting(2)}, 0.3), stop_within_s=5)
+        assert sorted(run.target_key for run in store.runs) == ["a", "b"]
+        assert {page.target_key for page in store.engine_pages()} == {"a", "b"}
+        assert store.published[-1] is True
+
+    def test_does_not_wait_for_ever(self, store):
+        self.stopped(store, Pages({"a": counting(1), "b": 60.0}), stop_within_s=0.1)
+        assert [run.target_key for run in store.runs] == ["a"]
+        assert store.published[-1] is True
+
+    def test_what_came_in_the_same_moment_is_stored_even_when_cancelled(self, store):
+        async def main():
+            collection = await started(store, [Target(key="a", url="a")], Pages({"a": counting(1)}), steady_clock())
+            task = asyncio.create_task(collection.scrape(collection.watches[0]))
+            await asyncio.sleep(0.01)
+            task.cancel()
+            await collection.close()
+
+        asyncio.run(main())
+        assert [run.state for run in store.runs] == ["ok"]
+
+
+def test_the_tail_is_published_after_every_commit(store):
+    following(store, Pages({"a": counting(1)}), 0.3, 0.05, "a")
+    assert store.tails_count >= len(store.batches)
 
 
 def test_a_loop_that_is_cancelled_publishes_too(store):
@@ -273,44 +321,11 @@ def test_a_loop_that_is_cancelled_publishes_too(store):
     assert store.published[-1] is True and len(store.runs) == 1
 
 
-class TestBackOff:
-    def after(self, failures_count, word="refused", retry_after_s=None, chance=1.0):
-        failure = FetchFailed(word, "", retry_after_s)
-        watch = Watch(Target(key="a", url="a"), failure=failure, failures_count=failures_count)
-        return watch.back_off_s(chance)
-
-    def test_doubles_from_a_second_to_five_minutes(self):
-        assert [self.after(count) for count in (1, 2, 3, 9, 10, 10_000)] == [1, 2, 4, 256, 300, 300]
-
-    def test_is_spread_over_its_second_half(self):
-        assert self.after(3, chance=0.0) == 2 and self.after(3, chance=0.5) == 3
-
-    def test_is_long_where_only_people_can_help(self):
-        assert {self.after(1, word) for word in ("auth", "redirected", "blocked_address", "bad_url")} == {300}
-
-    def test_is_what_the_server_asks_for(self):
-        assert self.after(1, "http_503", retry_after_s=60.0) == 60
-
-
-class TestClock:
-    def test_never_goes_back_but_follows_ahead(self):
-        wall, monotonic = FakeTime(), FakeTime()
-        now = steady_clock(wall, lambda: monotonic.elapsed_s)
-        seen = [now()]
-        for wall_s, monotonic_s in ((10, 10), (-3600, 20), (-3590, 30), (7200, 40), (7210, 50)):
-            wall.elapsed_s, monotonic.elapsed_s = wall_s, monotonic_s
-            seen.append(now())
-        assert [(at - NOON).total_seconds() for at in seen] == [0, 10, 20, 30, 7200, 7210]
-
-    def test_is_the_time_of_day(self):
-        assert abs((steady_clock()() - datetime.now(UTC)).total_seconds()) < 1
-
-
 @pytest.mark.parametrize(
     ("targets", "every_s", "says"),
     [
         ([Target(key="a", url="u"), Target(key="a", url="v")], 15, "a is named more than once"),
-        ([Target(key=f"{number}", url="u") for number in range(201)], 15, "at most 200"),
+        ([Target(key=f"{number}", url="u") for number in range(2001)], 15, "at most 2000"),
         ([Target(key="a", url="u", source_key="vlm")], 15, "Did you mean 'vllm'"),
         ([Target(key="a", url="u")], 0, "above 0"),
         ([Target(key="a", url="u")], float("nan"), "above 0"),

@@ -11,8 +11,8 @@ import pytest
 from collectors.base import CollectContext, Target
 from collectors.demo import sample_file
 from collectors.sample import BILL_COLUMNS, WEEKS, bill_csv, hourly_rates, solved, usage_hours, week_curve
-from collectors.sample_live import live_pages
-from collectors.sources import vllm
+from collectors.sample_live import gpu_pages, live_pages
+from collectors.sources import dcgm, vllm
 from costlib.project import usd_per_gpu_hour
 
 END = datetime(2026, 11, 21, 8, tzinfo=UTC)
@@ -148,7 +148,7 @@ def engines_at(deployment, elapsed_s: list[float]) -> list[list]:
     page = live_pages(FILE, END.timestamp())[f"/{deployment.key}/metrics"]
     target = Target(key=deployment.key, url=f"http://gpu-1:8000/{deployment.key}/metrics", is_sample=True)
     return [
-        vllm.parse(page(at).encode(), CollectContext(target=target, scraped_at=END + timedelta(seconds=at)))
+        vllm.parse(page(at).encode(), CollectContext(target=target, scraped_at=END + timedelta(seconds=at))).pages
         for at in elapsed_s
     ]
 
@@ -190,3 +190,30 @@ def test_the_live_sample_runs_within_its_capacity(deployment) -> None:
     for before, after in zip(at_start, later, strict=True):
         done = after.counters["requests_stop_count"] - before.counters["requests_stop_count"]
         assert 0 < done / 60 <= replica.capacity_requests_per_s
+
+
+@by_deployment
+def test_live_figures_agree_with_each_other(deployment) -> None:
+    (before,), (after,) = ([engines[0]] for engines in engines_at(deployment, [600.0, 1200.0]))
+    rose = {name: after.counters[name] - before.counters[name] for name in after.counters}
+    littles = rose["inference_s"] / 600.0
+    running = [
+        engines[0].gauges["running_count"] for engines in engines_at(deployment, [610.0 + 20 * n for n in range(30)])
+    ]
+    assert littles == pytest.approx(sum(running) / len(running), rel=0.25, abs=1.5), "Little's law, beside the gauge"
+    assert rose["inference_s"] == pytest.approx(rose["prefill_s"] + rose["decode_s"])
+    assert rose["step_tokens"] == rose["prompt_tokens"] - rose["cached_prompt_tokens"] + rose["generation_tokens"]
+
+
+@by_deployment
+def test_live_gpus_work_within_their_peaks(deployment) -> None:
+    page = gpu_pages(FILE)[f"/{deployment.key}/dcgm"]
+    target = Target(key="gpus", url="http://gpu-1:9400/metrics", source_key="dcgm", is_sample=True)
+    found = [dcgm.parse(page(at).encode(), CollectContext(target=target, scraped_at=END)) for at in (600.0, 660.0)]
+    _, priced = solved(FILE, deployment)
+    assert len(found[0].devices) == priced.gpus_count
+    for before, after in zip(found[0].devices, found[1].devices, strict=True):
+        assert 0 < after.gauges["tensor_active_fraction"] < after.gauges["gpu_util_fraction"] <= 1
+        assert 0 < after.gauges["dram_active_fraction"] <= 1
+        watts = (after.counters["energy_j"] - before.counters["energy_j"]) / 60
+        assert watts == pytest.approx(after.gauges["power_w"], rel=0.2)

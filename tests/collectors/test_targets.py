@@ -1,12 +1,13 @@
 """Which servers are scraped: those given win, those of the scenario file are the default."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
 from collectors.base import TargetRefused
-from collectors.targets import targets_of
+from collectors.config import FILE_NAME
+from collectors.targets import sources_of, targets_of
 from costlib.errors import ConfigError
 from store.home import Home
 
@@ -89,3 +90,37 @@ def test_a_broken_scenario_file_is_said_to_be(home: Home) -> None:
     home.scenario.write_text(SCENARIO.replace("h100-sxm", "h100-sxn", 1))
     with pytest.raises(ConfigError, match="h100-sxn"):
         targets_of([], home, {}, TODAY)
+
+
+class TestWithAConfigFile:
+    CONFIG = """
+    every = "30s"
+    [[vllm]]
+    urls = ["gpu-8:8000"]
+    [[vllm]]
+    file_sd = ["*.json"]
+    [[model]]
+    exposed = "old"
+    key = "llama"
+    """
+
+    def test_what_is_given_and_what_the_file_says_combine(self, home: Home) -> None:
+        (home.path / FILE_NAME).write_text(self.CONFIG)
+        (home.path / "a.json").write_text('[{"targets": ["gpu-9:8000"]}]')
+        assert [key for key, _ in keys_and_urls([URL], home)] == ["gpu-1:8000", "gpu-8:8000", "gpu-9:8000"]
+        home.scenario.write_text(SCENARIO)
+        assert [key for key, _ in keys_and_urls([], home)] == ["chat", "gpu-8:8000", "gpu-9:8000"]
+
+    def test_its_other_settings_come_along(self, home: Home) -> None:
+        (home.path / FILE_NAME).write_text(self.CONFIG)
+        sources = sources_of([], home, {}, TODAY)
+        assert sources.every_s == 30 and len(sources.file_sd) == 1 and not sources.is_empty
+        assert sources.names.key_of("old", datetime.now(UTC)) == "llama"
+
+    def test_one_key_for_two_servers_is_an_error(self, home: Home) -> None:
+        (home.path / FILE_NAME).write_text(self.CONFIG)
+        with pytest.raises(ConfigError, match="gpu-8:8000 is named more than once"):
+            sources_of(["http://gpu-8:8000/metrics"], home, {}, TODAY)
+
+    def test_nothing_anywhere_is_nothing(self, home: Home) -> None:
+        assert sources_of([], home, {}, TODAY).is_empty
