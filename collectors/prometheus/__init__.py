@@ -1,0 +1,1 @@
+"""A Prometheus-compatible server: what is asked of it, and what its raw samples mean."""
