@@ -91,3 +91,37 @@ def test_a_store_that_cannot_be_read_is_a_fault_and_the_rest_is_still_looked_at(
     assert checks[0] == Check(subject="storage", ok=False, detail=checks[0].detail)
     assert "lost.duckdb" in checks[0].detail
     assert of_server(checks)[0].ok is True
+
+
+def test_a_server_says_which_release_its_page_is_of_and_what_is_on(home: Home, last_page: bytes) -> None:
+    checks = {check.subject: check.detail for check in of_server(found(home, last_page))}
+    assert checks["gpu-1 release"].startswith("vLLM 0.3")
+    assert "MFU" in checks["gpu-1 features"]
+    assert checks["gpu-1 measures"].endswith("are measured")
+
+
+def test_what_is_missing_says_which_flag_brings_it_and_what_it_costs_us(home: Home, last_page: bytes) -> None:
+    drafts = next(check for check in of_server(found(home, last_page)) if check.subject == "gpu-1 drafts_count")
+    assert drafts.ok is None, "speculation that is off is no fault"
+    assert "--speculative-config" in drafts.detail
+    assert drafts.detail.count(".") >= 2, "the flag, and the cost in a sentence of its own"
+
+
+def test_sixteen_places_of_a_draft_are_one_remark(home: Home, last_page: bytes) -> None:
+    places = [check for check in of_server(found(home, last_page)) if "accepted_at" in check.subject]
+    assert len(places) == 1
+
+
+def test_a_filter_on_the_way_is_a_fault(home: Home, last_page: bytes) -> None:
+    kept = b"\n".join(line for line in last_page.splitlines() if b"e2e_request_latency" not in line) + b"\n"
+    assert any(check.ok is False and "allow-list" in check.detail for check in of_server(found(home, kept)))
+
+
+def test_one_engine_under_two_addresses_is_a_fault(home: Home, last_page: bytes) -> None:
+    async def main() -> list[Check]:
+        async with serving(http_answer(last_page)) as one, serving(http_answer(last_page)) as other:
+            return await examine(home, [Target(key="a", url=one), Target(key="b", url=other)], lambda: NOON)
+
+    (twin,) = [check for check in asyncio.run(main()) if "same engine" in check.detail]
+    assert (twin.subject, twin.ok) == ("a", False)
+    assert "as b" in twin.detail
