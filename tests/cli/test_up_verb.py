@@ -6,9 +6,10 @@ import pytest
 
 from collectors import up as up_module
 from collectors.base import Target
+from collectors.targets import Sources
 from store.home import Home
 from store.writer import Writer
-from tests.store.builders import frozen, page, run, sample
+from tests.store.builders import add, frozen, page, run, sample
 
 
 class Started(Exception):
@@ -29,7 +30,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def begin(home: Home, said: list[str], *targets: Target) -> None:
     with pytest.raises(Started):
-        up_module.up(home, targets, demo=True, port=0, every_s=15.0, say=said.append)
+        up_module.up(home, Sources(targets=targets), demo=True, port=0, every_s=15.0, say=said.append)
 
 
 def test_an_empty_home_gets_the_sample(home: Home, said: list[str]) -> None:
@@ -45,7 +46,7 @@ def test_named_servers_leave_the_sample_out(home: Home, said: list[str]) -> None
 def test_real_data_leave_the_sample_out(tmp_path: Path, said: list[str]) -> None:
     home = Home(tmp_path / "real")
     with Writer.open(home, frozen()) as writer:
-        writer.add_scrape(run(), [page()], [sample()])
+        add(writer, run(), [page()], [sample()])
         writer.publish(force=True)
     begin(home, said)
     assert said == ["The sample is left out: this home holds real data."]

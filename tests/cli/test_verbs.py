@@ -179,7 +179,11 @@ def test_one_server_that_is_down_does_not_keep_the_other_out(permillion: Run, re
     )
     assert result.exit_code == 1
     assert " chat ok " in result.stdout
-    assert [row["target_key"] for row in json.loads(permillion("usage", "--json").stdout)] == ["chat"]
+    rows = {row["target_key"]: row for row in json.loads(permillion("usage", "--json").stdout)}
+    assert rows["chat"]["why"] == ""
+    down = rows["127.0.0.1:9"]
+    assert (down["state"], down["prompt_tokens"]) == ("gap", None), "a server that is down has used an unknown amount"
+    assert "nothing listens there" in down["why"]
 
 
 def test_servers_of_the_scenario_file_are_collected_without_being_named(
