@@ -16,6 +16,7 @@ st.set_page_config(page_icon=str(ROOT / "static" / "icon.png"), layout="wide")
 chosen = st.navigation(
     [
         st.Page("pages/what_if.py", title="What-if", icon=":material/tune:", default=True),
+        st.Page("pages/live.py", title="Live", icon=":material/sensors:"),
         st.Page("pages/overview.py", title="Overview", icon=":material/monitoring:"),
         st.Page("pages/data_health.py", title="Data health", icon=":material/health_and_safety:"),
     ],

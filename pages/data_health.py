@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui import frame, health
+from ui import frame, health, trace
 
 found = frame.header("Data health")
 if found is None:
@@ -13,6 +13,7 @@ health.cards(found, moment)
 st.subheader("Sources", anchor=False)
 health.sources(found, moment)
 health.runs(found, moment)
+trace.trace(found, moment)
 st.subheader("Billing imports", anchor=False)
 health.imports(found)
 st.subheader("Catalogue", anchor=False)

@@ -20,7 +20,7 @@ from costlib.units import SECONDS_PER_HOUR
 from store.catalog_files import SAMPLE_SCENARIO, load_scenario
 from store.engine import utc_now as now
 from store.home import Home
-from store.read import CostBasis, Snapshot, SnapshotStatus, open_snapshot
+from store.read import CostBasis, Snapshot, SnapshotStatus, open_snapshot, open_tail
 
 DEMAND_WINDOW = timedelta(days=7)
 
@@ -50,6 +50,24 @@ def _opened(path: Path, name: str) -> Snapshot | None:
     return open_snapshot(Home(path))
 
 
+def tail() -> tuple[Snapshot | None, str]:
+    """The last minutes, published every few seconds; the whole state where there is no tail. As `snapshot`."""
+    place = home()
+    try:
+        name = place.tail_pointer.read_text(encoding="utf-8").strip()
+    except OSError:
+        return snapshot()
+    try:
+        return _opened_tail(place.path, name), ""
+    except PermillionError as error:
+        return None, f"The last minutes cannot be read: {error}"
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _opened_tail(path: Path, name: str) -> Snapshot | None:
+    return open_tail(Home(path))
+
+
 @st.cache_data(max_entries=16, show_spinner=False)
 def _status(snapshot_id: str, _snapshot: Snapshot) -> SnapshotStatus:
     return _snapshot.status()
@@ -66,6 +84,37 @@ def _usage(snapshot_id: str, start: datetime, end: datetime, bin: str, _snapshot
 
 def usage(of: Snapshot, start: datetime, end: datetime, bin: str = "day") -> pd.DataFrame:
     return _usage(of.id, start, end, bin, of)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _windows(snapshot_id: str, start: datetime, end: datetime, bin: str, per: str, _snapshot: Snapshot) -> pd.DataFrame:
+    return _snapshot.windows(start, end, bin, per)  # type: ignore[arg-type]
+
+
+def windows(of: Snapshot, start: datetime, end: datetime, bin: str, per: str) -> pd.DataFrame:
+    return _windows(of.id, start, end, bin, per, of)
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _devices(snapshot_id: str, start: datetime, end: datetime, _snapshot: Snapshot) -> pd.DataFrame:
+    return _snapshot.devices(start, end, "total")
+
+
+def devices(of: Snapshot, start: datetime, end: datetime) -> pd.DataFrame:
+    return _devices(of.id, start, end, of)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)  # frames with mappings in them; nobody changes them
+def _servers(snapshot_id: str, _snapshot: Snapshot) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return _snapshot.targets(), _snapshot.engines()
+
+
+def targets(of: Snapshot) -> pd.DataFrame:
+    return _servers(of.id, of)[0]
+
+
+def engines(of: Snapshot) -> pd.DataFrame:
+    return _servers(of.id, of)[1]
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

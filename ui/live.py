@@ -35,7 +35,7 @@ class Fleet:
 @st.fragment(run_every=EVERY_S)
 def panel(today: Projection, scenario: Projection, is_ours: bool) -> None:
     """`is_ours` is False when the projections are not of the fleet that is measured: then nothing is compared."""
-    found, _ = data.snapshot()  # the page's head says what is wrong with it
+    found, _ = data.tail()  # the Live page says what is wrong with it
     moment = data.now()
     fleet = None if found is None else _fleet(found.id, found)
     with st.container(horizontal=True, vertical_alignment="center", key="live-head"):

@@ -1,4 +1,4 @@
-"""Colours of the charts, for the theme in use. Green is less cost, red is more, grey is today or idle."""
+"""Colours of the charts, for the theme in use. Green is less cost, red is more, grey today or idle, amber a limit."""
 
 from dataclasses import dataclass
 
@@ -14,15 +14,18 @@ class Palette:
     less: str
     more: str
     idle: str
+    limit: str
     series: tuple[str, ...]
 
 
 LIGHT = Palette(
     text="#161A23", muted="#5B6475", grid="#E2E6EE", accent="#3D5AFE", less="#12A071", more="#C8323C", idle="#98A1B2",
+    limit="#D97706",
     series=("#3D5AFE", "#12A594", "#8E4EC6", "#E5894A", "#D6409F", "#7C8698"),
 )  # fmt: skip
 DARK = Palette(
     text="#E8EBF2", muted="#98A2B5", grid="#262D3B", accent="#7C93FF", less="#3DD68C", more="#FF7A80", idle="#667085",
+    limit="#F5A65B",
     series=("#7C93FF", "#3CC8B4", "#B98CF0", "#F0A56A", "#F07AC0", "#8D97A9"),
 )  # fmt: skip
 

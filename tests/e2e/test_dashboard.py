@@ -117,7 +117,7 @@ def test_every_page_fits_its_window_asks_nobody_else_and_complains_of_nothing(se
             window.page.goto(f"{server.url}/{path}", wait_until="domcontentloaded")
         page = settled(window.page)
         expect(page.locator(".st-key-page-head").get_by_text("Sample data")).to_be_visible()
-        if path in ("", "overview"):
+        if path in ("", "live", "overview"):
             expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
         for size, viewport in WIDTHS.items():
             page.set_viewport_size(viewport)
@@ -140,7 +140,7 @@ def _ours(url: str, port: int) -> bool:
 
 def test_the_menu_leads_to_every_page(server, open_window) -> None:
     page = settled(open_window(server.url).page)
-    for name in ("Overview", "Data health", "What-if"):
+    for name in ("Live", "Overview", "Data health", "What-if"):
         page.get_by_role("link", name=name).first.click()
         expect(page.get_by_role("heading", name=name, level=1)).to_be_visible()
         settled(page)

@@ -31,6 +31,9 @@ class Homes:
         "unbilled": homes.unbilled,
         "scenario only": lambda path: homes.with_scenario(Place(homes.Home(path)), homes.GOOD_SCENARIO),
         "hostile": homes.hostile,
+        "fleet": homes.fleet,
+        "fleet stopped": homes.fleet_stopped,
+        "tail lost": homes.no_tail,
     }
 
     def __init__(self, folder: Path) -> None:

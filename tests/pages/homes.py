@@ -13,8 +13,9 @@ from collectors.sample_live import live_pages
 from collectors.sources import vllm
 from costlib.telemetry import EnginePage, usage_sample
 from store.home import Home
-from store.records import ScrapeRun
+from store.records import Scrape, ScrapeRun
 from store.writer import Writer
+from tests.pages import fleet_home
 from tests.store.builders import bill
 
 NOW = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
@@ -119,11 +120,15 @@ def scrape(home: Home, paths: dict[str, str], is_sample: bool) -> None:
             for key, path in paths.items():
                 target = Target(key=key, url=f"http://gpu-1:8000{path}", is_sample=is_sample)
                 ctx = CollectContext(target=target, scraped_at=at)
-                found = vllm.parse(pages[path](60 + (at - NOW).total_seconds()).encode(), ctx)
+                found = vllm.parse(pages[path](60 + (at - NOW).total_seconds()).encode(), ctx).pages
                 samples = [usage_sample(last.get(page.identity), page, EVERY_S) for page in found]
                 last |= {page.identity: page for page in found}
-                writer.add_scrape(run_of(key, at, len(found), is_sample), found, samples)
+                run = run_of(key, at, len(found), is_sample)
+                (refused,) = writer.add_scrapes([Scrape(run=run, pages=found, samples=samples)])
+                if refused:
+                    raise refused
         writer.publish(force=True)
+        writer.publish_tail(force=True)
 
 
 def moments() -> Iterator[datetime]:
@@ -171,6 +176,23 @@ def hostile(path: Path) -> Place:
         for name in HOSTILE
     ]
     return with_scenario(Place(home), "\n".join(['label = "<b>Ours</b>"', *tables]))
+
+
+def fleet(path: Path) -> Place:
+    """Half an hour of three models on six servers, some of which fail; see `fleet_home`."""
+    return Place(fleet_home.make(path))
+
+
+def fleet_stopped(path: Path) -> Place:
+    """The same, an hour after its collector stopped."""
+    return Place(fleet_home.make(path), NOW + timedelta(hours=1))
+
+
+def no_tail(path: Path) -> Place:
+    """The fleet with a tail that names a file which is not there."""
+    place = fleet(path)
+    place.home.tail_pointer.write_text("tail-lost.duckdb", encoding="utf-8")
+    return place
 
 
 def unbilled(path: Path) -> Place:

@@ -43,3 +43,36 @@ def test_what_is_missing_is_said_where_it_would_be(open_page: Open) -> None:
     at = open_page("data_health", "unbilled")
     assert any("No bill has been imported" in info.value for info in at.info)
     assert card(at, "Billed to") == "–"
+
+
+class TestOpenAFigure:
+    """Down to the metric, the windows, their samples and gaps."""
+
+    def opened(self, open_page: Open, **chosen):
+        at = open_page("data_health", "fleet")
+        at.session_state["trace"] = True
+        for key, value in chosen.items():
+            at.session_state[f"trace-{key}"] = value
+        return at.run()
+
+    def test_it_is_read_only_when_asked_for(self, open_page: Open) -> None:
+        assert not open_page("data_health", "fleet").selectbox
+
+    def test_the_metric_is_named_as_the_server_exposes_it(self, open_page: Open) -> None:
+        assert "`vllm:generation_tokens_total`" in page_text(self.opened(open_page, of="generation_tokens"))
+        assert 'finished_reason="stop"' in page_text(self.opened(open_page, of="requests_stop_count"))
+        assert "per_pos" in page_text(self.opened(open_page, of="accepted_at_03_tokens"))
+
+    def test_its_windows_add_up_to_the_figure_above_them(self, open_page: Open) -> None:
+        at = self.opened(open_page, of="prompt_tokens")
+        rows = next(table.value for table in at.dataframe if "Increase" in table.value)
+        total = int(rows["Increase"].sum())
+        assert total > 0
+        assert any(f"**{total:,} in " in item.value for item in at.markdown)
+        assert set(rows["State"]) <= {"ok", "partial", "gap", "reset"}
+
+    def test_a_counter_that_is_not_there_is_not_exported_and_has_no_total(self, open_page: Open) -> None:
+        at = self.opened(open_page, of="drafts_count")
+        rows = next(table.value for table in at.dataframe if "Increase" in table.value)
+        assert rows["Increase"].isna().all()
+        assert "not_exported" in set(rows["State"])
