@@ -55,7 +55,7 @@ class HttpClient:
     async def __aenter__(self) -> Self:
         limits = self.limits
         # No limit on connections here: waiting for one would count as connecting. `run.py` bounds the concurrency.
-        connector = aiohttp.TCPConnector(resolver=_GuardedResolver(), limit=0)
+        connector = aiohttp.TCPConnector(resolver=GuardedResolver(), limit=0)
         self._session = aiohttp.ClientSession(
             connector=connector,
             timeout=aiohttp.ClientTimeout(total=None, connect=limits.connect_s, sock_read=limits.idle_s),
@@ -110,7 +110,7 @@ class Unverified:
         return await self._http.get_bytes(url, bearer_token=bearer_token, tls_verify=False)
 
 
-class _GuardedResolver(AbstractResolver):
+class GuardedResolver(AbstractResolver):
     """Resolves a name once and hands out only addresses that may be asked, so the connection goes where was checked."""
 
     def __init__(self) -> None:

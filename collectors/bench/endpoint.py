@@ -19,7 +19,7 @@ from collectors.bench.prompts import WORDS, Ask, Calibration, calibration
 from collectors.bench.report import Everything
 from collectors.bench.request import Api, BenchRequest, base_url
 from collectors.bench.stream import Answer, RequestFailed, explained, refuse_bad_answer, stream_answer
-from collectors.http import _GuardedResolver as GuardedResolver
+from collectors.http import GuardedResolver
 from costlib.errors import ConfigError, UnknownKey
 from costlib.estimate import Undefined
 from costlib.units import KIBI, MEBI
