@@ -5,7 +5,6 @@ it, where it was scraped and by whom, is told apart from what vLLM said by the p
 every label of the scrape and none of vLLM's.
 """
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from collectors.base import PageRefused, excerpt
 from collectors.prometheus.blocks import Block, Column, Floats, block_of, joined, merged, without_twins
 from collectors.prometheus.columns import histories_of
 from collectors.prometheus.query import START_TIME, PrometheusOptions
-from collectors.vllm.aliases import AliasTable, Part
+from collectors.vllm.aliases import AliasTable, Part, bucket_bound
 from costlib.history import EngineHistory
 
 SERIES_COUNT_LIMIT = 10_000
@@ -165,7 +164,7 @@ def _series(
         return None
     alias, part = match
     rank = alias.rank * len(aliases.prefixes) + aliases.prefixes.index(aliases.prefix(name) or "")
-    column = Column(alias.measure, rank, part if part is not Part.BUCKET else _bound(name, page.get("le")))
+    column = Column(alias.measure, rank, part if part is not Part.BUCKET else bucket_bound(name, page.get("le")))
     identity = tuple((label, page[label]) for label in sorted(aliases.identity_labels) if label in page)
     return _Series(copy, page.get("model_name", "unknown"), identity, column, samples)
 
@@ -186,18 +185,6 @@ def _page_labels(labels: Mapping[str, str], of_scrape: Container[str]) -> dict[s
         if name in of_scrape or name in _OURS:
             page[name] = page.pop(label)
     return page
-
-
-def _bound(name: str, bound: str | None) -> float:
-    try:
-        value = float(bound or "")
-    except ValueError:
-        value = math.nan
-    if math.isnan(value):
-        raise PageRefused(
-            "bad_syntax", f"a bucket of {excerpt(name)} has no number as its bound: le={excerpt(bound or '')}."
-        )
-    return value
 
 
 def _engines(

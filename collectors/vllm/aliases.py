@@ -3,6 +3,7 @@
 A release that renames a metric is a row in those tables, not a branch in the code.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -10,6 +11,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from collectors.base import PageRefused, excerpt
 from costlib.errors import ConfigError, UnknownKey
 from costlib.measures import ACCEPTED_AT, COUNTERS, GAUGES, HISTOGRAMS
 from store.catalog_files import DATA, read_toml
@@ -260,3 +262,16 @@ def load_aliases(folder: Path = DATA / "vllm") -> AliasTable:
         raise ConfigError(f"data/vllm: {', '.join(sorted(twice))} stands in both tables of metrics; leave one.")
     metrics["metrics"] |= features
     return AliasTable(metrics, read_toml(folder / "measures.toml"), where="data/vllm")
+
+
+def bucket_bound(name: str, bound: str | None) -> float:
+    """The label `le` of one bucket as a number; raises PageRefused where it is none."""
+    try:
+        value = float(bound or "")
+    except ValueError:
+        value = math.nan
+    if math.isnan(value):
+        raise PageRefused(
+            "bad_syntax", f"a bucket of {excerpt(name)} has no number as its bound: le={excerpt(bound or '')}."
+        )
+    return value

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from collectors.base import PageRefused, excerpt
 from collectors.exposition import SeriesTable
-from collectors.vllm.aliases import Alias, AliasTable, Part
+from collectors.vllm.aliases import Alias, AliasTable, Part, bucket_bound
 from collectors.vllm.version import Recognised, is_api_server, recognise
 
 ENGINES_COUNT_LIMIT = 256
@@ -266,7 +266,7 @@ class PageReader:
                 return _other(name)
             return Series(name=name, identity=self._identity(labels), others=self._others(labels, ()), counts=counts)
         alias, part = match
-        bound = _bound(name, labels.get("le")) if part is Part.BUCKET else None
+        bound = bucket_bound(name, labels.get("le")) if part is Part.BUCKET else None
         return Series(
             name=name,
             alias=alias,
@@ -303,18 +303,6 @@ def _engine(identity: Identity) -> Engine:
 def _other(name: str) -> Series:
     """A series that is not measured: only that its name is on the page matters, so one stands for all of them."""
     return Series(name=name, counts=False)
-
-
-def _bound(name: str, bound: str | None) -> float:
-    try:
-        value = float(bound or "")
-    except ValueError:
-        value = math.nan
-    if math.isnan(value):
-        raise PageRefused(
-            "bad_syntax", f"a bucket of {excerpt(name)} has no number as its bound: le={excerpt(bound or '')}."
-        )
-    return value
 
 
 def _too_many(count: int) -> PageRefused:
