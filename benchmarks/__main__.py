@@ -1,4 +1,4 @@
-"""Runs the benchmarks named, or all; `parse` is short for parse_speed. Each is one file whose `main()` prints a table."""
+"""Runs the benchmarks named, or all; `parse` is short for parse_speed. Each is a file whose `main()` prints a table."""
 
 import sys
 from importlib import import_module
