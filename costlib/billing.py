@@ -20,7 +20,8 @@ class ColumnKind(StrEnum):
     JSON = "json"
 
 
-# The FOCUS 1.0 to 1.2 columns we keep as columns; any other column of a file is kept in the charge's `extra` JSON.
+# The FOCUS 1.0 to 1.3 columns we keep as columns; any other column of a file is kept in the charge's `extra` JSON.
+# Those that begin with x_ are ours: what an API bill or a gateway's log says of tokens.
 FOCUS_COLUMNS = {
     "BilledCost": ColumnKind.MONEY,
     "EffectiveCost": ColumnKind.MONEY,
@@ -59,9 +60,22 @@ FOCUS_COLUMNS = {
     "PricingUnit": ColumnKind.TEXT,
     "ConsumedQuantity": ColumnKind.QUANTITY,
     "ConsumedUnit": ColumnKind.TEXT,
+    "ListUnitPrice": ColumnKind.QUANTITY,
+    "ContractedUnitPrice": ColumnKind.QUANTITY,
     "CommitmentDiscountId": ColumnKind.TEXT,
+    "CommitmentDiscountCategory": ColumnKind.TEXT,
+    "CommitmentDiscountType": ColumnKind.TEXT,
     "CommitmentDiscountStatus": ColumnKind.TEXT,
+    "CapacityReservationId": ColumnKind.TEXT,
+    "CapacityReservationStatus": ColumnKind.TEXT,
+    "AvailabilityZone": ColumnKind.TEXT,
     "Tags": ColumnKind.JSON,
+    "x_Model": ColumnKind.TEXT,
+    "x_TokenClass": ColumnKind.TEXT,
+    "x_InputTokens": ColumnKind.QUANTITY,
+    "x_CachedInputTokens": ColumnKind.QUANTITY,
+    "x_OutputTokens": ColumnKind.QUANTITY,
+    "x_RequestsCount": ColumnKind.QUANTITY,
 }
 MONEY_COLUMNS = tuple(name for name, kind in FOCUS_COLUMNS.items() if kind is ColumnKind.MONEY)
 

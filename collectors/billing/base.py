@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 import pyarrow as pa
@@ -31,6 +32,14 @@ class BillingSource:
         return _files.head(self.path)
 
 
+class Delivery(StrEnum):
+    """What a later file of the same provider, account and billing period does to the rows before it."""
+
+    REPLACE = "replace"  # it is the whole period again
+    APPEND = "append"  # it adds what is new: identical rows are there as often as the file that has most of them says
+    DAYS = "days"  # it is the whole of the days it has rows of, and says nothing of other days
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BillingFormat:
     """One export format. Its module is named like `key` and has it as FORMAT.
@@ -38,9 +47,13 @@ class BillingFormat:
     identify(head, name)  whether a file that begins like this is one; exactly one format may say so
     parse(source)         its charges as batches of `store.inbox.CHARGE_ROWS`, in bounded memory; raises BadRecord
                           naming the file, the row, the column and what to do, at the first thing that is wrong
+    delivery              what a later file does to the rows before it
+    is_evidence           a gateway's own estimate of money that somebody else bills: who used what, and no cost
     """
 
     key: str
     label: str
     identify: Callable[[bytes, str], bool]
     parse: Callable[[BillingSource], Iterator[pa.RecordBatch]]
+    delivery: Delivery = Delivery.REPLACE
+    is_evidence: bool = False

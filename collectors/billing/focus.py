@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from collectors.billing._tables import Chunk, header_of, read_table
+from collectors.billing._csv import header_of
+from collectors.billing._read import read_table
+from collectors.billing._tables import Chunk
 from collectors.billing._typed import charges_from
 from collectors.billing.base import BillingFormat, BillingSource
 from costlib.billing import FOCUS_COLUMNS, REQUIRED_COLUMNS
