@@ -8,7 +8,9 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from collectors.billing.base import BillingFormat, BillingSource
-from costlib.errors import BadRecord, UnknownKey
+from costlib.errors import BadRecord, ConfigError, UnknownKey
+
+_MAPPED = "mapped"
 
 
 @cache
@@ -25,9 +27,16 @@ def formats() -> dict[str, BillingFormat]:
 
 
 def format_of(source: BillingSource, key: str | None = None) -> BillingFormat:
-    """The one format that knows this file, or the one called `key`. Raises BadRecord or UnknownKey."""
+    """The one format that knows this file, or the one called `key`. Raises BadRecord or UnknownKey.
+
+    A named mapping says that the file is of no format but its own.
+    """
     source.check()
     known = formats()
+    if source.mapping is not None:
+        if key not in (None, _MAPPED):
+            raise ConfigError(f"a mapping is for the format {_MAPPED}, not {key}; leave one of the two out")
+        key = _MAPPED
     if key is not None:
         if key not in known:
             raise UnknownKey("billing format", key, known)

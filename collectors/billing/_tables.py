@@ -1,15 +1,18 @@
 """A table as chunks of text cells: what a CSV says, or what a Parquet value would say in one. Nothing is guessed."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from collectors.billing.base import BillingSource
 from costlib.errors import BadRecord
-from costlib.units import KIBI
+from costlib.units import KIBI, MEBI
 
 CHUNK_ROWS = 20_000
-LARGEST_CELL_CHARACTERS = 64 * KIBI
+CHUNK_BYTES = 64 * MEBI
+# A tag's value may have 64 KiB; a cell holds all tags of a row.
+LARGEST_CELL_CHARACTERS = 256 * KIBI
 LARGEST_COLUMNS_COUNT = 2_000
 
 Cells = Sequence[str | None]
@@ -23,6 +26,7 @@ class Chunk:
     columns: dict[str, Cells]
     first_row: int
     lines: Sequence[int] | None  # the last line of each row; None for a file without lines
+    file_name: str = ""  # of a file in an archive
 
     @property
     def rows_count(self) -> int:
@@ -31,7 +35,19 @@ class Chunk:
     def place(self, index: int, column: str) -> str:
         """Where a cell is, for a message."""
         line = f" (line {self.lines[index]})" if self.lines else ""
-        return f"{self.source.name}: row {self.first_row + index}{line}, column {column}"
+        return f"{self.file_name or self.source.name}: row {self.first_row + index}{line}, column {column}"
+
+
+def chunks_of(source: BillingSource, rows: Iterable[Mapping[str, str | None]]) -> Iterator[Chunk]:
+    """Rows by column name, which need not all have the same columns, as chunks."""
+    left, first_row = iter(rows), 1
+    while some := list(islice(left, CHUNK_ROWS)):
+        names = dict.fromkeys(name for row in some for name in row)
+        columns = {name: [row.get(name) for row in some] for name in names}
+        chunk = Chunk(source=source, columns=columns, first_row=first_row, lines=None)
+        check_cells(chunk)
+        yield chunk
+        first_row += len(some)
 
 
 def check_columns(source: BillingSource, names: Sequence[str]) -> None:
@@ -47,7 +63,7 @@ def check_columns(source: BillingSource, names: Sequence[str]) -> None:
 
 def check_cells(chunk: Chunk) -> None:
     for name, cells in chunk.columns.items():
-        if max(map(len, filter(None, cells)), default=0) > LARGEST_CELL_CHARACTERS:
+        if max(map(len, filter(None, set(cells))), default=0) > LARGEST_CELL_CHARACTERS:
             index = next(i for i, cell in enumerate(cells) if len(cell or "") > LARGEST_CELL_CHARACTERS)
             raise BadRecord(
                 f"{chunk.place(index, name)}: a cell of {len(cells[index] or '')} characters; at most"

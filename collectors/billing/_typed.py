@@ -1,19 +1,21 @@
-"""Text cells to FOCUS columns, exactly: the first cell that does not mean one thing is refused, by row and column."""
+"""Cells to FOCUS columns, exactly: the first cell that does not mean one thing is refused, by row and column."""
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from collectors.billing._tables import Cells, Chunk
+from collectors.billing._columns import DECIMAL, MOMENT, Typed, coded, decimals, joined, moments, nothing, recoded
+from collectors.billing._tables import Chunk
 from costlib.billing import FOCUS_COLUMNS, REQUIRED_COLUMNS, ColumnKind, decimal_from
 from costlib.errors import BadRecord
 from store.inbox import CHARGE_ROWS
 
-_NULLS = frozenset(("", "NULL", "null"))
 _ISO_8601 = re.compile(
     r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?( ?(Z|UTC|[+-]\d{2}(:?\d{2})?))?)?",
     re.ASCII | re.IGNORECASE,
@@ -55,8 +57,13 @@ _CONVERT: dict[ColumnKind, Callable[[str], Any]] = {
     ColumnKind.MONEY: decimal_from,
     ColumnKind.QUANTITY: decimal_from,
     ColumnKind.TIME: time_from,
-    ColumnKind.TEXT: str,
 }
+_WHOLE: dict[ColumnKind, Callable[[pa.Array], pa.Array | None]] = {
+    ColumnKind.MONEY: decimals,
+    ColumnKind.QUANTITY: decimals,
+    ColumnKind.TIME: moments,
+}
+_TYPE = {ColumnKind.MONEY: DECIMAL, ColumnKind.QUANTITY: DECIMAL, ColumnKind.TIME: MOMENT}
 
 
 def charges_from(chunks: Iterator[Chunk]) -> Iterator[pa.RecordBatch]:
@@ -66,110 +73,115 @@ def charges_from(chunks: Iterator[Chunk]) -> Iterator[pa.RecordBatch]:
 
 
 def _batch(chunk: Chunk) -> pa.RecordBatch:
-    extra: dict[str, Cells] = {name: cells for name, cells in chunk.columns.items() if name not in FOCUS_COLUMNS}
-    columns: dict[str, list[Any]] = {}
+    extra = {name: coded(cells) for name, cells in chunk.columns.items() if name not in FOCUS_COLUMNS}
+    columns: dict[str, pa.Array] = {}
     for name, kind in FOCUS_COLUMNS.items():
-        cells = _cells(chunk, name)
-        if kind is ColumnKind.JSON:
-            columns[name], malformed = _json_columns(chunk, name, cells)
-            extra.update(malformed)
+        if kind in _CONVERT:
+            columns[name] = _converted(chunk, name, kind)
+        elif kind is ColumnKind.JSON:
+            columns[name], malformed = _json_column(chunk, name)
+            if malformed is not None:
+                extra[name] = malformed
         else:
-            convert = _currency_from if name == "BillingCurrency" else _CONVERT[kind]
-            columns[name] = _converted(chunk, name, cells, convert)
+            columns[name] = _currency(chunk) if name == "BillingCurrency" else _texts(chunk, name)
     for name in REQUIRED_COLUMNS:
         _require(chunk, name, columns[name])
     for period in ("BillingPeriod", "ChargePeriod"):
         _require_order(chunk, columns, f"{period}Start", f"{period}End")
-    columns["row_number"] = list(range(chunk.first_row, chunk.first_row + chunk.rows_count))
+    columns["row_number"] = pa.array(np.arange(chunk.first_row, chunk.first_row + chunk.rows_count))
     columns["extra"] = _objects(extra, chunk.rows_count)
-    return pa.RecordBatch.from_pydict({name: columns[name] for name in CHARGE_ROWS.names}, schema=CHARGE_ROWS)
+    arrays = [columns[field.name].cast(field.type) for field in CHARGE_ROWS]
+    return pa.RecordBatch.from_arrays(arrays, schema=CHARGE_ROWS)
 
 
-def _cells(chunk: Chunk, name: str) -> Cells:
-    cells = chunk.columns.get(name) or (None,) * chunk.rows_count
-    if name != "BillingCurrency" or chunk.source.currency is None:
-        return cells
-    given = chunk.source.currency
-    for index, cell in enumerate(cells):
-        if cell is not None and cell not in _NULLS and cell != given:
-            raise BadRecord(
-                f"{chunk.place(index, name)} says {cell[:40]!r}, but the import was told {given!r}; leave it out"
-            )
-    return (given,) * len(cells)
+def _texts(chunk: Chunk, name: str) -> pa.DictionaryArray:
+    return coded(chunk.columns[name]) if name in chunk.columns else nothing(chunk.rows_count)
 
 
-def _converted(chunk: Chunk, name: str, cells: Cells, convert: Callable[[str], Any]) -> list[Any]:
-    """Each different text is converted once: exports repeat themselves."""
-    value_of: dict[str | None, Any] = {None: None}
-    for text in set(cells):
-        if text is None or text.strip() in _NULLS:
-            value_of[text] = None
-            continue
+def _converted(chunk: Chunk, name: str, kind: ColumnKind) -> pa.Array:
+    """A column of numbers or times: whole where that is exact, else text by text, so that what is wrong has a name."""
+    cells = chunk.columns.get(name)
+    if cells is None:
+        return pa.nulls(chunk.rows_count, _TYPE[kind])
+    values = _WHOLE[kind](cells.values) if isinstance(cells, Typed) else None
+    if values is not None:
+        return values
+    column = coded(cells)
+    texts = pc.utf8_trim_whitespace(column.dictionary)
+    values = _WHOLE[kind](texts)
+    if values is None:
+        values = pa.array(_one_by_one(chunk, name, column, texts.to_pylist(), _CONVERT[kind]), _TYPE[kind])
+    return values.take(column.indices)
+
+
+def _one_by_one(
+    chunk: Chunk, name: str, column: pa.DictionaryArray, texts: Iterable[str], convert: Callable[[str], Any]
+) -> list[Any]:
+    """Texts are in the order of their first rows, so the row named is the first that is wrong."""
+    values = []
+    for code, text in enumerate(texts):
         try:
-            value_of[text] = convert(text.strip() if convert is not str else text)
+            values.append(convert(text))
         except BadRecord as error:
-            # A set has no order: the row named is the first with any bad cell, so that mending goes top down.
-            index, error = _first_bad(cells, convert) or (cells.index(text), error)
             raise BadRecord(
-                f"{chunk.place(index, name)}: {error}."
+                f"{chunk.place(_first_row(column, code), name)}: {error}."
                 " Nothing of the file is stored; mend the export and import it again."
             ) from None
-    return [value_of[text] for text in cells]
+    return values
 
 
-def _first_bad(cells: Cells, convert: Callable[[str], Any]) -> tuple[int, BadRecord] | None:
-    for index, text in enumerate(cells):
-        if text is not None and text.strip() not in _NULLS:
-            try:
-                convert(text.strip())
-            except BadRecord as error:
-                return index, error
-    return None
+def _currency(chunk: Chunk) -> pa.DictionaryArray:
+    name = "BillingCurrency"
+    column, given = _texts(chunk, name), chunk.source.currency
+    if given is not None:
+        for code, text in enumerate(column.dictionary.to_pylist()):
+            if text != given:
+                place = chunk.place(_first_row(column, code), name)
+                raise BadRecord(f"{place} says {text[:40]!r}, but the import was told {given!r}; leave it out")
+        column = recoded(pa.array(np.zeros(chunk.rows_count, np.int32)), [given])
+    texts = pc.utf8_trim_whitespace(column.dictionary).to_pylist()
+    return recoded(column.indices, _one_by_one(chunk, name, column, texts, _currency_from))
 
 
-def _json_columns(chunk: Chunk, name: str, cells: Cells) -> tuple[list[str | None], dict[str, Cells]]:
-    """The cells that are JSON objects, and those that are not under their own name for `extra`."""
-    object_of = {text: None if text is None or text in _NULLS else _json_object(text) for text in set(cells)}
-    objects = [object_of[text] for text in cells]
-    malformed = [
-        text if found is None and text not in _NULLS else None for text, found in zip(cells, objects, strict=True)
-    ]
-    count = len(malformed) - malformed.count(None)
-    if not count:
-        return objects, {}
-    chunk.source.notes[_MALFORMED.format(name)] += count
-    return objects, {name: malformed}
+def _json_column(chunk: Chunk, name: str) -> tuple[pa.DictionaryArray, pa.DictionaryArray | None]:
+    """The cells that are JSON objects, and those that are not for `extra`."""
+    column = _texts(chunk, name)
+    texts = column.dictionary.to_pylist()
+    objects = [_json_object(text) for text in texts]
+    if None not in objects:
+        return column, None
+    malformed = recoded(column.indices, [t if found is None else None for t, found in zip(texts, objects, strict=True)])
+    chunk.source.notes[_MALFORMED.format(name)] += len(malformed) - malformed.null_count
+    return recoded(column.indices, objects), malformed
 
 
-def _require(chunk: Chunk, name: str, values: list[Any]) -> None:
-    if None in values:
+def _require(chunk: Chunk, name: str, values: pa.Array) -> None:
+    if values.null_count:
         remedy = " Name it with --currency." if name == "BillingCurrency" else ""
         raise BadRecord(
-            f"{chunk.place(values.index(None), name)} is empty,"
+            f"{chunk.place(pc.index(values.is_null(), True).as_py(), name)} is empty,"
             f" and a charge cannot be placed or summed without it.{remedy}"
         )
 
 
-def _require_order(chunk: Chunk, columns: dict[str, list[Any]], start: str, end: str) -> None:
-    for index, (begin, finish) in enumerate(zip(columns[start], columns[end], strict=True)):
-        if finish <= begin:
-            raise BadRecord(
-                f"{chunk.place(index, end)} is {finish}, not after {start} {begin};"
-                " ends are exclusive in FOCUS, so a day ends at the next midnight"
-            )
+def _require_order(chunk: Chunk, columns: dict[str, pa.Array], start: str, end: str) -> None:
+    index = pc.index(pc.less_equal(columns[end], columns[start]), True).as_py()
+    if index >= 0:
+        raise BadRecord(
+            f"{chunk.place(index, end)} is {columns[end][index]}, not after {start} {columns[start][index]};"
+            " ends are exclusive in FOCUS, so a day ends at the next midnight"
+        )
 
 
-def _objects(columns: dict[str, Cells], rows_count: int) -> list[str | None]:
-    """One JSON object per row of the cells that are not null; None where there is none."""
-    members = []
-    for name, cells in columns.items():
+def _objects(columns: dict[str, pa.DictionaryArray], rows_count: int) -> pa.DictionaryArray:
+    """One JSON object per row of the cells that are not null; null where there is none."""
+    members = {}
+    for name, column in columns.items():
         key = json.dumps(name, ensure_ascii=False)
-        text_of = {
-            cell: None if cell is None or cell in _NULLS else f"{key}: {json.dumps(cell, ensure_ascii=False)}"
-            for cell in set(cells)
-        }
-        members.append([text_of[cell] for cell in cells])
-    if not members:
-        return [None] * rows_count
-    rows = (", ".join(filter(None, row)) for row in zip(*members, strict=True))
-    return [f"{{{row}}}" if row else None for row in rows]
+        texts = column.dictionary.to_pylist()
+        members[name] = column, [f"{key}: {json.dumps(text, ensure_ascii=False)}" for text in texts]
+    return joined(members, rows_count)
+
+
+def _first_row(column: pa.DictionaryArray, code: int) -> int:
+    return int(pc.index(column.indices, code).as_py())

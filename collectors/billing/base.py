@@ -11,12 +11,21 @@ import pyarrow as pa
 from collectors.billing import _files
 
 
+@dataclass(slots=True)
+class Reading:
+    """How far a file has been read; None where that is not known."""
+
+    fraction: float | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BillingSource:
     """One file to read. `notes` counts what a reader should know about how it was read."""
 
     path: Path
     currency: str | None = None  # for exports that do not say theirs
+    mapping: Path | None = None  # what the columns mean, for exports of a format of their own
+    reading: Reading = field(default_factory=Reading)
     notes: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -49,6 +58,8 @@ class BillingFormat:
                           naming the file, the row, the column and what to do, at the first thing that is wrong
     delivery              what a later file does to the rows before it
     is_evidence           a gateway's own estimate of money that somebody else bills: who used what, and no cost
+    statement(source)     whose account of the money a parsed file is, where a format has several; of two statements of
+                          one account and period only one counts
     """
 
     key: str
@@ -57,3 +68,4 @@ class BillingFormat:
     parse: Callable[[BillingSource], Iterator[pa.RecordBatch]]
     delivery: Delivery = Delivery.REPLACE
     is_evidence: bool = False
+    statement: Callable[[BillingSource], str] = lambda source: ""
