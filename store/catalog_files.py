@@ -34,7 +34,7 @@ def load_catalog(folder: Path = DATA / "catalog") -> Catalog:
     def documents(kind: str) -> Mapping[str, Mapping[str, Any]]:
         return {path.stem: read_toml(path) for path in sorted((folder / kind).glob("*.toml"))}
 
-    return catalog_from(documents("gpus"), documents("models"), documents("prices"))
+    return catalog_from(documents("gpus"), documents("models"), documents("prices"), documents("instances"))
 
 
 def load_scenario(path: Path, as_of: date) -> ScenarioFile:

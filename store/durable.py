@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 _READ_BYTES = 1 << 20
@@ -23,6 +24,20 @@ def move_into_place(built: Path, final: Path) -> None:
             sync(member)
     sync(built)
     built.replace(final)
+    sync(final.parent)
+
+
+def keep_as(source: Path, final: Path) -> None:
+    """Give the file at `source` a second name, so that it stays when the first goes; a copy where names cannot be
+    shared."""
+    try:
+        os.link(source, final)
+    except FileExistsError:
+        return
+    except OSError:
+        building = final.with_name(f".{final.name}.building")
+        shutil.copyfile(source, building)
+        move_into_place(building, final)
     sync(final.parent)
 
 

@@ -25,7 +25,7 @@ class Home:
     def make(self) -> None:
         """Create the folders that are missing."""
         try:
-            for folder in (self.path, self.inbox, self.serving):
+            for folder in (self.path, self.inbox, self.charges, self.serving):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(
@@ -39,6 +39,10 @@ class Home:
     @property
     def inbox(self) -> Path:
         return self.path / "inbox"
+
+    @property
+    def charges(self) -> Path:
+        return self.path / "charges"
 
     @property
     def serving(self) -> Path:
@@ -55,3 +59,11 @@ class Home:
     @property
     def scenario(self) -> Path:
         return self.path / "scenario.toml"
+
+    @property
+    def owners(self) -> Path:
+        return self.path / "owners.toml"
+
+    @property
+    def rates(self) -> Path:
+        return self.path / "rates.toml"

@@ -1,4 +1,5 @@
-"""How billing rows reach the writer: a segment is a folder with typed rows in Parquet and a manifest in JSON.
+"""How bills and what people write of them reach the writer: a segment is a folder with a manifest in JSON, and of a
+bill its typed rows in Parquet.
 
 A segment appears whole, by one rename, and goes when it has been answered. The answer lies beside it, for the process
 that handed it over. So an import works the same way whether a writer runs or not, and survives a kill at any moment.
@@ -22,9 +23,13 @@ from costlib.billing import FOCUS_COLUMNS, MONEY_PRECISION, MONEY_SCALE, ColumnK
 from costlib.errors import BadRecord
 from store.durable import move_into_place, sha256_of, write_text
 from store.home import Home
-from store.records import ImportReceipt, ImportStatus
+from store.records import ImportReceipt, ImportStatus, LedgerEntry, LedgerKind
+
+REPLACE, APPEND, DAYS = "replace", "append", "days"
 
 _ROWS, _MANIFEST, _REPLY = "rows.parquet", "manifest.json", ".reply.json"
+# Rows are written by so many: each group of rows has its own statistics, and costs every reader a little.
+_GROUP_ROWS_COUNT = 122_880
 # Half-built segments of a killed import, and answers nobody fetched, are swept after this.
 _KEPT_FOR = timedelta(days=1)
 
@@ -41,12 +46,20 @@ CHARGE_ROWS = pa.schema(
     + [pa.field(name, _ARROW_OF_KIND[kind]) for name, kind in FOCUS_COLUMNS.items()]
     + [pa.field("extra", pa.string())]
 )
-_SEGMENT_ROWS = CHARGE_ROWS.insert(0, pa.field("file_number", pa.int64()))
+SEGMENT_ROWS = CHARGE_ROWS.insert(0, pa.field("file_number", pa.int64()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileEntry:
-    """What the manifest says of one file. `billed` holds the sum of BilledCost per currency, as exact text."""
+    """What the manifest says of one file.
+
+    billed       the sum of BilledCost per currency, as exact text
+    delivery     what it does to the rows that are there of its provider, account and billing period: REPLACE, APPEND
+                 or DAYS
+    is_evidence  whether it says who used what, and no cost
+    statement    whose account of the money it is, where one format has several ("azure actual", "azure amortised");
+                 of two statements of one period only one counts
+    """
 
     file_number: int
     file_name: str
@@ -56,27 +69,39 @@ class FileEntry:
     rows_count: int
     billed: Mapping[str, str]
     notes: Mapping[str, int]
+    delivery: str = REPLACE
+    is_evidence: bool = False
+    statement: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
+    """What a segment brings: the files of one import, or what somebody wrote.
+
+    `replaces_statement` says that the files count instead of another statement of the same account and period.
+    """
+
     segment_id: str
-    is_sample: bool
-    files: tuple[FileEntry, ...]
-    rows_sha256: str
+    is_sample: bool = False
+    files: tuple[FileEntry, ...] = ()
+    rows_sha256: str = ""
+    replaces_statement: bool = False
+    ledger: tuple[LedgerEntry, ...] = ()
 
 
 class SegmentBuilder:
     """Writes one segment. Leaving the block without `finish` removes everything."""
 
     def __init__(self, home: Home, now: datetime) -> None:
-        self.segment_id = f"{now:%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(4)}"
+        self.segment_id = _new_id(now)
         self._final = home.inbox / self.segment_id
         self._building = home.inbox / f".{self.segment_id}.building"
+        self._waiting: list[pa.RecordBatch] = []
+        self._waiting_count = 0
 
     def __enter__(self) -> "SegmentBuilder":
         self._building.mkdir(parents=True)
-        self._parquet = pq.ParquetWriter(self._building / _ROWS, _SEGMENT_ROWS, compression="zstd")
+        self._parquet = pq.ParquetWriter(self._building / _ROWS, SEGMENT_ROWS, compression="zstd")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -84,20 +109,48 @@ class SegmentBuilder:
         shutil.rmtree(self._building, ignore_errors=True)
 
     def add(self, file_number: int, rows: pa.RecordBatch) -> None:
-        numbers = pa.array([file_number] * rows.num_rows, pa.int64())
-        self._parquet.write_batch(pa.RecordBatch.from_arrays([numbers, *rows.columns], schema=_SEGMENT_ROWS))
+        numbers = pa.repeat(pa.scalar(file_number, pa.int64()), rows.num_rows)
+        self._waiting.append(pa.RecordBatch.from_arrays([numbers, *rows.columns], schema=SEGMENT_ROWS))
+        self._waiting_count += rows.num_rows
+        if self._waiting_count >= _GROUP_ROWS_COUNT:
+            self._flush()
 
-    def finish(self, files: Iterable[FileEntry], is_sample: bool) -> str:
+    def finish(self, files: Iterable[FileEntry], is_sample: bool, replaces_statement: bool = False) -> str:
+        self._flush()
         self._parquet.close()
         manifest = Manifest(
             segment_id=self.segment_id,
             is_sample=is_sample,
             files=tuple(files),
             rows_sha256=sha256_of(self._building / _ROWS),
+            replaces_statement=replaces_statement,
         )
-        (self._building / _MANIFEST).write_text(json.dumps(asdict(manifest), indent=1), encoding="utf-8")
+        _write_manifest(self._building, manifest)
         move_into_place(self._building, self._final)
         return self.segment_id
+
+    def _flush(self) -> None:
+        if self._waiting_count:
+            self._parquet.write_table(pa.Table.from_batches(self._waiting), row_group_size=2 * _GROUP_ROWS_COUNT)
+        self._waiting, self._waiting_count = [], 0
+
+
+def post(home: Home, entries: Iterable[LedgerEntry], now: datetime) -> str:
+    """Hand over what somebody wrote."""
+    manifest = Manifest(segment_id=_new_id(now), ledger=tuple(entries))
+    building = home.inbox / f".{manifest.segment_id}.building"
+    building.mkdir(parents=True)
+    _write_manifest(building, manifest)
+    move_into_place(building, home.inbox / manifest.segment_id)
+    return manifest.segment_id
+
+
+def _new_id(now: datetime) -> str:
+    return f"{now:%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(4)}"
+
+
+def _write_manifest(building: Path, manifest: Manifest) -> None:
+    (building / _MANIFEST).write_text(json.dumps(asdict(manifest), indent=1, default=str), encoding="utf-8")
 
 
 # The writer's side ----------------------------------------------------------------------------------------------------
@@ -115,13 +168,29 @@ def opened(segment: Path) -> tuple[Manifest, Path]:
     rows = segment / _ROWS
     try:
         body = json.loads((segment / _MANIFEST).read_text(encoding="utf-8"))
-        manifest = Manifest(**{**body, "files": tuple(FileEntry(**entry) for entry in body["files"])})
-        whole = sha256_of(rows) == manifest.rows_sha256
+        manifest = _manifest_from(body)
+        whole = not manifest.files or sha256_of(rows) == manifest.rows_sha256
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise BadRecord(f"{segment} is damaged ({error}); import the billing file again") from error
     if not whole:
         raise BadRecord(f"{rows} is damaged (its SHA-256 differs); import the billing file again")
     return manifest, rows
+
+
+def _manifest_from(body: Mapping[str, Any]) -> Manifest:
+    files = tuple(FileEntry(**entry) for entry in body["files"])
+    ledger = tuple(
+        LedgerEntry(
+            **{
+                **entry,
+                "kind": LedgerKind(entry["kind"]),
+                "amount": None if entry["amount"] is None else Decimal(entry["amount"]),
+                "at": datetime.fromisoformat(entry["at"]),
+            }
+        )
+        for entry in body.get("ledger", ())
+    )
+    return Manifest(**{**body, "files": files, "ledger": ledger})
 
 
 def reply(home: Home, segment: Path, receipts: Iterable[ImportReceipt], refused: Exception | None = None) -> None:

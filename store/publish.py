@@ -1,8 +1,9 @@
 """Publishing: a copy of what pages may read, as a new file, and a pointer that names it.
 
 The file is built under a hidden name and renamed when it is whole and on the disk; the pointer is replaced after that.
-Whoever reads goes on with the file it has open, whatever happens to the writer. The snapshot has everything; the tail
-has the last minutes, and is small enough to be published every few seconds.
+Whoever reads goes on with the file it has open, whatever happens to the writer. The snapshot has everything but the
+charges, of which it says where they lie (`store.rows`): they are published by being named. The tail has the last
+minutes, and is small enough to be published every few seconds.
 """
 
 import secrets
@@ -12,14 +13,12 @@ from pathlib import Path
 
 from sqlalchemy import ColumnElement, Connection, MetaData, func, insert, or_, select, true
 
-from store.charges import ACTIVE
 from store.durable import move_into_place, write_text
 from store.engine import naive, quoted, run_alone
 from store.home import Home
 from store.records import LIVE, RUN_OK
 from store.schema import (
     SCHEMA_VERSION,
-    charge,
     device_hour,
     device_page,
     device_sample,
@@ -27,6 +26,7 @@ from store.schema import (
     histogram_bounds,
     import_batch,
     import_file,
+    ledger_entry,
     meta,
     metadata,
     run_log,
@@ -121,7 +121,6 @@ def _copy(connection: Connection, wanted: Wanted, facts: Mapping[str, str]) -> N
 
 
 def _everything(moment: datetime) -> Wanted:
-    active = select(import_batch.c.batch_id).where(import_batch.c.status == ACTIVE)
     newest_success = (
         select(run_log.c.source_key, func.max(run_log.c.started_at).label("started_at"))
         .where(run_log.c.state == RUN_OK)
@@ -148,9 +147,9 @@ def _everything(moment: datetime) -> Wanted:
         device_page.name: true(),
         device_sample.name: device_sample.c.scraped_at >= moment - SAMPLES_KEPT,
         device_hour.name: true(),
-        charge.name: charge.c.batch_id.in_(active),
         import_file.name: true(),
         import_batch.name: true(),
+        ledger_entry.name: true(),
         run_log.name: runs,
         meta.name: true(),
     }

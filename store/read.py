@@ -17,17 +17,20 @@ import pandas as pd
 from sqlalchemy import Connection, Engine, Select, func, select
 from sqlalchemy.exc import DBAPIError
 
+from costlib.books import ChargeGroup, TeamUse
 from costlib.errors import ConfigError, RetryLater, UnknownKey
-from store import read_bills, read_runs, read_targets, read_usage, read_windows, sample
+from store import locks, read_bills, read_money, read_runs, read_targets, read_usage, read_windows, sample
 from store.engine import aware, open_published
 from store.home import Home
 from store.read_windows import Reach, Window
-from store.schema import SCHEMA_VERSION, charge, meta, usage_hour, usage_sample
+from store.records import LedgerEntry
+from store.schema import SCHEMA_VERSION, meta, usage_hour, usage_sample
 from store.sql import frame
 
 Bin = Literal["minute", "hour", "day", "total"]
 Per = Literal["engine", "target", "deployment", "model"]
 CostBasis = Literal["billed", "effective"]
+Axis = Literal["billing", "charge"]
 
 _DEVICE_BINS = ("hour", "total")
 # Scrapes that ended while the snapshot was being made count as ended.
@@ -54,9 +57,9 @@ class Snapshot:
     Safe to share between threads; every question has its own connection.
     """
 
-    def __init__(self, path: Path, engine: Engine, held: Connection) -> None:
-        # `held` keeps the file's content reachable after the writer has removed its name.
-        self.path, self._engine, self._held = path, engine, held
+    def __init__(self, path: Path, charges: Path, engine: Engine, held: Connection) -> None:
+        # `held` keeps the file's content reachable after the writer has removed its name. Charges keep theirs.
+        self.path, self._charges, self._engine, self._held = path, charges, engine, held
         facts = {row.key: row.value for row in held.execute(select(meta))}
         held.rollback()
         self.id: str = facts["snapshot_id"]
@@ -82,9 +85,10 @@ class Snapshot:
         with self._connection() as connection:
             hours = connection.execute(select(func.min(usage_hour.c.bin_start), func.max(usage_hour.c.bin_start))).one()
             newest_sample = connection.scalar(select(func.max(usage_sample.c.scraped_at)))
-            period = select(func.min(charge.c.ChargePeriodStart), func.max(charge.c.ChargePeriodEnd))
+            billed = read_money.costs(connection, self._charges)
+            period = select(func.min(billed.c.ChargePeriodStart), func.max(billed.c.ChargePeriodEnd))
             charges = connection.execute(period).one()
-            currencies = connection.scalars(select(charge.c.BillingCurrency).distinct())
+            currencies = connection.scalars(select(billed.c.BillingCurrency).distinct())
             return SnapshotStatus(
                 id=self.id,
                 published_at=self.published_at,
@@ -191,17 +195,58 @@ class Snapshot:
         `by` is a FOCUS text column, or the name of a tag; charges without it have key None. `unknown_count` says how
         many charges have no cost on this basis, and so are missing from `cost` (None when all are).
         """
-        return self._frame(read_bills.daily_spend(start, end, basis, by))
+        with self._connection() as connection:
+            charges = read_money.costs(connection, self._charges)
+            return frame(connection, read_bills.daily_spend(charges, start, end, basis, by))
 
     def spend_total(self, start: datetime, end: datetime, basis: CostBasis = "billed") -> dict[str, Decimal]:
         """The sum per currency, which are never added; one in which no charge has a cost on this basis is absent."""
         with self._connection() as connection:
-            rows = connection.execute(read_bills.spend_total(start, end, basis))
+            charges = read_money.costs(connection, self._charges)
+            rows = connection.execute(read_bills.spend_total(charges, start, end, basis))
             return {currency: total for currency, total in rows if total is not None}
 
     def imports(self) -> pd.DataFrame:
         """One row per batch (provider, billing account, billing period) ever imported, newest first."""
         return self._frame(read_bills.imports())
+
+    def charge_groups(self, month: str, axis: Axis = "billing") -> list[ChargeGroup]:
+        """What was charged in a month (YYYY-MM), summed over charges that agree in all else; exact.
+
+        `axis` tells whose month: that of the billing period, in which a correction is invoiced, or that in which what
+        is charged for began.
+        """
+        with self._connection() as connection:
+            return read_money.charge_groups(connection, self._charges, month, axis)
+
+    def months(self) -> pd.DataFrame:
+        """One row per billing month, provider and billing account, oldest first.
+
+        month, provider, billing_account, currency, rows_count, billed, effective (None in several currencies), state,
+        imported_at, versions_count, pending_count. `state` is "locked"; "final": the period was over when this was
+        published, and every charge names its invoice; else "open": the provider may still add to it.
+        """
+        with self._connection() as connection:
+            return read_money.months(connection, self.published_at)
+
+    def restatements(self, month: str) -> pd.DataFrame:
+        """What later deliveries of a month (YYYY-MM) changed: one row per version, service and currency that differs.
+
+        provider, billing_account, service, currency, before, after, difference (billed), superseded_at: NaT where the
+        new version waits beside a locked month.
+        """
+        with self._connection() as connection:
+            return read_money.restatements(connection, self._charges, month)
+
+    def gateway_use(self, start: datetime, end: datetime) -> list[TeamUse]:
+        """What gateways say each team asked of each model: from their logs, whose cost is in no other answer."""
+        with self._connection() as connection:
+            return read_money.gateway_use(connection, self._charges, start, end)
+
+    def ledger(self, month: str | None = None) -> list[LedgerEntry]:
+        """What people wrote, of one month or of all, in the order of writing. See `store.ledger`."""
+        with self._connection() as connection:
+            return locks.entries(connection, month)
 
     # The collector's work
 
@@ -252,7 +297,7 @@ def _open(home: Home, pointer: Path) -> Snapshot | None:
             " Try again; if it stays so, start `permillion collect` or import a file to publish anew."
         ) from error
     try:
-        return Snapshot(path, engine, held)
+        return Snapshot(path, home.charges, engine, held)
     except BaseException:
         held.close()
         raise

@@ -82,6 +82,7 @@ class BackfillJob:
 class ImportStatus(StrEnum):
     IMPORTED = "imported"
     ALREADY_IMPORTED = "already imported"
+    PENDING = "pending"  # kept beside a locked month, until somebody accepts it
     REFUSED = "refused"
     QUEUED = "queued"  # handed to a running writer that has not answered yet
 
@@ -115,3 +116,27 @@ class ImportReceipt:
         known = ", ".join(f"{name} {exact_text(cost)}" for name, cost in sums.items() if cost is not None)
         amounts = f" {known} {self.currency}." if known else ""
         return f"{self.file_name}: {self.status}. {self.detail}.{amounts}".replace("..", ".")
+
+
+class LedgerKind(StrEnum):
+    INVOICE = "invoice"  # the total that the invoice itself says; the newest of its month and account counts
+    NOTE = "note"
+    LOCK = "lock"  # later deliveries of the month wait
+    UNLOCK = "unlock"
+    ACCEPT = "accept"  # what waits for the month takes the place of what is there
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerEntry:
+    """What a person wrote about a month. A provider, account or currency of "" means all of them."""
+
+    kind: LedgerKind
+    month: str  # YYYY-MM
+    provider: str = ""
+    billing_account: str = ""
+    currency: str = ""
+    amount: Decimal | None = None
+    text: str = ""
+    owner: str = ""
+    at: datetime | None = None  # given when it is written, as is the id
+    entry_id: str = ""

@@ -3,7 +3,7 @@
 from sqlalchemy import Connection, delete, insert, select
 
 from costlib.errors import ConfigError
-from store.schema import charge, import_batch, meta, metadata
+from store.schema import meta, metadata
 
 CONTENT = "content"  # the key in `meta`
 SAMPLE, REAL = "sample", "real"
@@ -35,8 +35,6 @@ def forget(connection: Connection) -> bool:
     """Remove every sample row. False if there is none."""
     if content(connection) != SAMPLE:
         return False
-    sample_batches = select(import_batch.c.batch_id).where(import_batch.c.is_sample)
-    connection.execute(delete(charge).where(charge.c.batch_id.in_(sample_batches)))
     for table in metadata.sorted_tables:
         if "is_sample" in table.c:
             connection.execute(delete(table).where(table.c.is_sample))

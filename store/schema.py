@@ -12,7 +12,7 @@ from costlib.devices import DEVICE_COUNTERS, DEVICE_GAUGES
 from costlib.measures import COUNTERS, GAUGES, HISTOGRAMS
 
 # Raised with every file in store/migrations.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # The engine of rows that cannot be told apart by engine: those of schema 1, and sample data.
 ALL_ENGINES = "all"
@@ -207,7 +207,10 @@ import_file = Table(
     *_flags("is_sample"),
 )
 
-# One row per provider, billing account and billing period of a delivery. The newest is active, the rest superseded.
+# One row per provider, billing account and billing period of a delivery. The newest is active, or pending where the
+# month is locked; the rest are superseded. `digest` is of the rows that stand for the period now, `arrived_digest` of
+# those that came: the two differ where a delivery adds to the one before. `statement` is whose account of the money it
+# is, of which one counts. `rows_file` holds the rows, and `file_rows_count` rows in all.
 import_batch = Table(
     "import_batch",
     metadata,
@@ -215,16 +218,30 @@ import_batch = Table(
     *_times("period_start", "period_end"),
     *_text("status"),
     *_times("imported_at", "superseded_at"),
-    *_text("superseded_by", "file_names", "format_key", "digest", "currency"),
-    *_counts("rows_count"),
+    *_text("superseded_by", "file_names", "format_key", "statement", "delivery", "digest", "arrived_digest"),
+    *_text("currency", "rows_file"),
+    *_counts("rows_count", "uninvoiced_count", "file_rows_count"),
     *_money(),
+    *_flags("is_evidence", "is_sample"),
+)
+
+# What people wrote: invoice totals, notes, locks. Rows are only ever added; `number` is their order.
+ledger_entry = Table(
+    "ledger_entry",
+    metadata,
+    *_counts("number"),
+    *_text("entry_id", "kind", "month", "provider", "billing_account", "currency"),
+    Column("amount", _TYPE_OF_KIND[ColumnKind.MONEY]),
+    *_text("text", "owner"),
+    *_times("at"),
     *_flags("is_sample"),
 )
 
-# One row per charge, in FOCUS columns; what a file has beyond them is in `extra`, as JSON.
+# One row per charge, in FOCUS columns; what a file has beyond them is in `extra`, as JSON. These lie in Parquet files
+# beside the database (see `store.rows`), so the table is in no database.
 charge = Table(
     "charge",
-    metadata,
+    MetaData(),
     *_text("batch_id"),
     *_counts("file_number", "row_number"),
     *(Column(name, _TYPE_OF_KIND[kind]) for name, kind in FOCUS_COLUMNS.items()),

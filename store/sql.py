@@ -7,11 +7,26 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from duckdb_sqlalchemy import insert_from_arrow
-from sqlalchemy import BigInteger, Column, Connection, DateTime, Double, MetaData, Select, Table, Text, cast
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    DateTime,
+    Double,
+    MetaData,
+    Numeric,
+    Select,
+    SelectBase,
+    Table,
+    Text,
+    cast,
+    literal,
+    null,
+    select,
+)
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql import ColumnElement, FromClause, column, func, literal_column, table
+from sqlalchemy.sql import ClauseElement, ColumnElement, Executable, FromClause, column, func, literal_column
 from sqlalchemy.sql.functions import FunctionElement
 
 from costlib.errors import UnknownKey
@@ -61,9 +76,14 @@ def seconds_between(earlier: ColumnElement[datetime], later: ColumnElement[datet
 
 
 def row_fingerprint(columns: Iterable[ColumnElement]) -> ColumnElement[int]:
-    """64 bits of the MD5 of a row's text. Added up over a batch they do not depend on the order of its rows."""
-    cells = [func.coalesce(cast(item, Text), func.chr(30)) for item in columns]
-    return func.md5_number_lower(func.concat_ws(func.chr(31), *cells), type_=BigInteger)
+    """64 bits that depend on every cell. Added up over a batch they do not depend on the order of its rows."""
+    return func.hash(*columns, type_=BigInteger)
+
+
+def fingerprint_scheme(connection: Connection, columns_count: int) -> str:
+    """Fingerprints made under another scheme cannot be compared: the database may change its hash, and we columns."""
+    probe = select(row_fingerprint([literal("permillion"), null(), cast(literal(1.5), Numeric(38, 18))]))
+    return f"{columns_count}c{connection.scalar(probe):x}"[:12]
 
 
 def bulk_load(connection: Connection, target: Table, rows: pa.Table) -> None:
@@ -78,11 +98,46 @@ def temporary_like(table: Table) -> Table:
     return Table(f"{table.name}_staged", MetaData(), *columns, prefixes=["TEMPORARY"])
 
 
-def view_of_parquet(connection: Connection, name: str, path: Path) -> FromClause:
-    """The rows of a Parquet file as a table that lasts as long as the transaction."""
-    names = pq.read_schema(path).names
-    connection.exec_driver_sql(f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT * FROM read_parquet({quoted(path)})")
-    return table(name, *(column(item) for item in names))
+def parquet_rows(paths: Iterable[Path], columns: Iterable[Column], name: str) -> FromClause:
+    """The rows of Parquet files by column name, with `filename` and, of one file, `file_row_number`."""
+    shown = (*(column(item.name, item.type) for item in columns), column("filename", Text))
+    shown += (column("file_row_number", BigInteger),)
+    options = (literal_column(f"{option} = true") for option in ("union_by_name", "filename", "file_row_number"))
+    listed = literal_column("[" + ", ".join(quoted(path) for path in paths) + "]")
+    return func.read_parquet(listed, *options).table_valued(*shown, name=name)
+
+
+def create_view(connection: Connection, name: str, rows: SelectBase) -> None:
+    """A view that only this connection sees. `rows` has no parameters."""
+    connection.execute(_CreateView(rows, name))
+
+
+class _CreateView(Executable, ClauseElement):
+    inherit_cache = False
+
+    def __init__(self, rows: SelectBase, name: str) -> None:
+        self.rows, self.name = rows, name
+
+
+@compiles(_CreateView)
+def _create_view(element: _CreateView, compiler: Any, **kw: Any) -> str:
+    return f"CREATE OR REPLACE TEMP VIEW {element.name} AS {compiler.process(element.rows, **kw)}"
+
+
+def copy_to_parquet(connection: Connection, rows: SelectBase, path: Path) -> None:
+    connection.execute(_CopyToParquet(rows, path))
+
+
+class _CopyToParquet(Executable, ClauseElement):
+    inherit_cache = False
+
+    def __init__(self, rows: SelectBase, path: Path) -> None:
+        self.rows, self.path = rows, path
+
+
+@compiles(_CopyToParquet)
+def _copy_to_parquet(element: _CopyToParquet, compiler: Any, **kw: Any) -> str:
+    return f"COPY ({compiler.process(element.rows, **kw)}) TO {quoted(element.path)} (FORMAT parquet, COMPRESSION zstd)"
 
 
 def frame(connection: Connection, statement: Select) -> pd.DataFrame:

@@ -14,13 +14,14 @@ from sqlalchemy.exc import DataError
 from costlib.devices import DevicePage
 from costlib.errors import BadRecord, ConfigError, UnknownKey
 from costlib.telemetry import EnginePage
-from store import charges, inbox, publish, sample
+from store import charges, inbox, locks, publish, sample
 from store.engine import StoreBusy, aware, naive, open_live, utc_now
 from store.home import Home
 from store.migrations import migrate
 from store.pages import device_from, page_from
 from store.pending import Pending
 from store.records import LIVE, BackfillJob, ImportReceipt, ImportStatus, Scrape, TargetRow
+from store.rows import prepare
 from store.schema import (
     ALL_ENGINES,
     backfill,
@@ -74,6 +75,7 @@ class Writer:
             migrate(self._connection, self._live, clock())
             with self._connection.begin():
                 self._pending = Pending(self._connection)
+                prepare(self._connection, home.charges, clock())
             publish.sweep(home)
             inbox.sweep(home, clock())
         except BaseException:
@@ -223,9 +225,10 @@ class Writer:
         files: Sequence[inbox.FileEntry] = ()
         try:
             manifest, rows = inbox.opened(segment)
-            files = manifest.files
+            files, now = manifest.files, naive(self._clock())
             with self._connection.begin():
-                answer = charges.load(self._connection, manifest, rows, naive(self._clock()))
+                answer = charges.load(self._connection, self._home.charges, manifest, rows, now)
+                locks.record(self._connection, manifest.segment_id, manifest.ledger, now)
             self._note_change()
             return answer, None
         except DataError as error:

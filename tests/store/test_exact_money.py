@@ -11,7 +11,7 @@ from costlib.billing import exact_sum
 from store.engine import open_live
 from store.home import Home
 from store.read import open_snapshot
-from store.schema import charge, metadata
+from store.schema import charge
 from tests.store.builders import ALWAYS, bill
 
 WIDEST = Decimal("12345678901234567890.123456789012345678")
@@ -19,7 +19,7 @@ WIDEST = Decimal("12345678901234567890.123456789012345678")
 
 def test_38_digits_survive_the_dialect(tmp_path: Path) -> None:
     connection = open_live(tmp_path / "exact.duckdb")
-    metadata.create_all(connection)
+    charge.create(connection)
     connection.execute(insert(charge).values(BilledCost=WIDEST))
     connection.execute(insert(charge), [{"BilledCost": WIDEST.copy_negate()}, {"BilledCost": Decimal("1e-18")}])
     costs = connection.scalars(select(charge.c.BilledCost).order_by(charge.c.BilledCost)).all()

@@ -1,5 +1,6 @@
 """Files of other versions: newer refused, older backed up and brought up to date, or left as they were."""
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from store.read import open_snapshot
 from store.schema import SCHEMA_VERSION, metadata, run_log, schema_version
 from store.writer import Writer
 from tests.store.builders import ALWAYS, NOON, add, at, frozen, page, run, sample
+from tests.store.segments import charge, deliver
 
 
 def add_note(connection: Connection) -> None:
@@ -87,8 +89,8 @@ def test_when_a_step_fails_the_file_stays_as_it_was(old_file: Path) -> None:
 
 
 def test_a_newer_file_is_refused_and_untouched(home: Home, old_file: Path) -> None:
-    migrated(old_file, add_note, fill_note)
-    with pytest.raises(ConfigError, match=r"newer Permillion \(schema 3; this one knows up to 2\).*PERMILLION_HOME"):
+    migrated(old_file, add_note, fill_note, fill_note)
+    with pytest.raises(ConfigError, match=r"newer Permillion \(schema 4; this one knows up to 3\).*PERMILLION_HOME"):
         Writer.open(home)
     assert open_and_ask(old_file, "SELECT note FROM run_log") == [("from vllm:http://gpu-1:8000",)]
 
@@ -119,17 +121,22 @@ ONE = [
 ]
 
 
-@pytest.fixture
-def home_of_version_1(home: Home) -> Home:
+def made(home: Home, tables: str, content: list[str]) -> Home:
+    """A home whose live file has the tables and the content of an older version."""
     home.make()
     connection = open_live(home.live)
-    tables = Path(__file__).with_name("schema_1.sql").read_text(encoding="utf-8")
+    created = Path(__file__).with_name(tables).read_text(encoding="utf-8")
     with connection.begin():
-        for statement in (*filter(str.strip, tables.split(";")), *ONE):
+        for statement in (*filter(str.strip, created.split(";")), *content):
             connection.exec_driver_sql(statement)
     connection.close()
     connection.engine.dispose()
     return home
+
+
+@pytest.fixture
+def home_of_version_1(home: Home) -> Home:
+    return made(home, "schema_1.sql", ONE)
 
 
 def test_a_file_of_version_1_is_backed_up_and_tells_the_same_totals(home_of_version_1: Home) -> None:
@@ -162,8 +169,70 @@ def test_scrapes_after_the_migration_count_beside_what_was_there(home_of_version
     assert hours["restarts_count"].fillna(0).tolist() == [0, 0, 1], "version 1 told restarts by the state"
 
 
-def test_a_migrated_file_has_the_tables_of_a_new_one(home_of_version_1: Home, tmp_path: Path) -> None:
-    Writer.open(home_of_version_1, frozen()).close()
+# From version 2 -------------------------------------------------------------------------------------------------------
+
+_BATCH = (
+    "INSERT INTO import_batch (batch_id, segment_id, provider, billing_account, period_start, period_end, status,"
+    " imported_at, superseded_by, file_names, format_key, digest, currency, rows_count,"
+    ' "BilledCost", is_sample) VALUES'
+)
+_CHARGE = (
+    'INSERT INTO charge (batch_id, file_number, row_number, "BilledCost", "BillingCurrency", "BillingPeriodStart",'
+    ' "BillingPeriodEnd", "ChargePeriodStart", "ChargePeriodEnd", "ChargeCategory", "ProviderName", "BillingAccountId",'
+    ' "InvoiceId", "ServiceName") VALUES'
+)
+_TIMES = "'2026-09-01', '2026-10-01'"
+_DAY = "'2026-09-05', '2026-09-05 01:00:00'"
+TWO = [
+    "INSERT INTO schema_version VALUES (2, '2026-10-01')",
+    "INSERT INTO meta VALUES ('content', 'real')",
+    f"{_BATCH} ('s1-1', 's1', 'AWS', '100', {_TIMES}, 'superseded', '2026-10-02', 's2', 'a.csv', 'focus', '1:aa',"
+    " 'USD', 1, 3, false)",
+    f"{_BATCH} ('s2-1', 's2', 'AWS', '100', {_TIMES}, 'active', '2026-10-03', NULL, 'b.csv', 'focus', '2:bb', 'USD', 2,"
+    " 12345678901234567890.123456789012345678, false)",
+    f"{_BATCH} ('s2-2', 's2', 'AWS', '200', {_TIMES}, 'active', '2026-10-03', NULL, 'b.csv', 'focus', '1:cc', 'USD', 1,"
+    " 5, false)",
+    f"{_CHARGE} ('s1-1', 1, 2, 3, 'USD', {_TIMES}, {_DAY}, 'Usage', 'AWS', '100', NULL, 'EC2'),"
+    f" ('s2-1', 1, 2, 12345678901234567890.123456789012345677, 'USD', {_TIMES}, {_DAY}, 'Usage', 'AWS', '100', 'i',"
+    " 'EC2'),"
+    f" ('s2-1', 1, 3, 0.000000000000000001, 'USD', {_TIMES}, {_DAY}, 'Usage', 'AWS', '100', 'i', 'EC2'),"
+    f" ('s2-2', 1, 4, 5, 'USD', {_TIMES}, {_DAY}, 'Usage', 'AWS', '200', NULL, 'EC2')",
+]
+
+
+@pytest.fixture
+def home_of_version_2(home: Home) -> Home:
+    return made(home, "schema_2.sql", TWO)
+
+
+def test_the_charges_of_version_2_are_the_same_in_files(home_of_version_2: Home) -> None:
+    with Writer.open(home_of_version_2, frozen()) as writer:
+        writer.publish(force=True)
+    exact = Decimal("12345678901234567890.123456789012345678")
+    with open_snapshot(home_of_version_2) as snapshot:
+        assert snapshot.spend_total(*ALWAYS) == {"USD": Decimal("12345678901234567895.123456789012345678")}
+        months = snapshot.months()
+        restated = snapshot.restatements("2026-09").iloc[0]
+    assert months[["billing_account", "billed", "state", "versions_count"]].values.tolist() == [
+        ["100", exact, "final", 2],
+        ["200", 5, "open", 1],
+    ]
+    assert (restated["before"], restated["after"]) == (3, exact)
+    assert {path.name for path in home_of_version_2.charges.glob("s*")} == {"s1.parquet", "s2.parquet"}
+
+
+def test_a_bill_of_version_2_is_known_when_it_comes_again(home_of_version_2: Home) -> None:
+    values = {"BillingAccountId": "200", "EffectiveCost": None}
+    same = charge("5", 5, 9, **values) | {"InvoiceId": None}
+    assert [receipt.status for receipt in deliver(home_of_version_2, [same])] == ["already imported"]
+    assert [receipt.status for receipt in deliver(home_of_version_2, [same, same])] == ["imported"]
+
+
+@pytest.mark.parametrize(("tables", "content"), [("schema_1.sql", ONE), ("schema_2.sql", TWO)])
+def test_a_migrated_file_has_the_tables_of_a_new_one(
+    home: Home, tmp_path: Path, tables: str, content: list[str]
+) -> None:
+    Writer.open(made(home, tables, content), frozen()).close()
     migrated(tmp_path / "new.duckdb", *STEPS)
     shape = "SELECT table_name, column_name, data_type FROM information_schema.columns ORDER BY ALL"
-    assert open_and_ask(home_of_version_1.live, shape) == open_and_ask(tmp_path / "new.duckdb", shape)
+    assert open_and_ask(home.live, shape) == open_and_ask(tmp_path / "new.duckdb", shape)

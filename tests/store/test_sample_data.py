@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from collectors.importer import import_files
 from costlib.errors import ConfigError
 from store.home import Home
+from store.ledger import LedgerEntry, LedgerKind, write
 from store.read import open_snapshot
 from store.schema import metadata
 from store.writer import Writer
@@ -30,6 +31,7 @@ HOURS = pa.table(
 def sample_home(home: Home, tmp_path: Path) -> Home:
     """A home with sample rows in every table that can have them."""
     import_files([bill(tmp_path / "sample.csv")], home, is_sample=True)
+    write(home, [LedgerEntry(kind=LedgerKind.LOCK, month="2026-10")])
     with Writer.open(home, frozen()) as writer:
         writer.add_usage_hours(HOURS)
         add(

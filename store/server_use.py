@@ -1,0 +1,111 @@
+"""What servers did in a month, as the trial balance wants it: totals, edges, peaks, and windows without idle time."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+
+from costlib.books import ServerUse
+from costlib.token_split import BusyWindows
+from store.read import Snapshot
+
+LEAST_WINDOW_S = 60.0  # of a window that a step time may be fitted to
+ALWAYS = 1 - 1e-6  # of the time: sums of seconds are floats
+_NEEDED = (
+    *("coverage_s", "steps_count", "computed_prompt_tokens", "cached_prompt_tokens", "generation_tokens"),
+    "kv_usage_fraction",
+)
+
+
+NO_WINDOWS = BusyWindows(**dict.fromkeys(BusyWindows.__slots__[:5], np.array([])))
+
+
+def hours_of(snapshot: Snapshot, start: datetime, end: datetime) -> pd.DataFrame:
+    """Every hour of every server and model; what the functions below look into."""
+    return snapshot.windows(start, end, "hour", "target")
+
+
+def server_uses(
+    snapshot: Snapshot, start: datetime, end: datetime, hours: pd.DataFrame, gpus: Mapping[str, int]
+) -> tuple[ServerUse, ...]:
+    """What each server did for each of its models in [start, end); one that told nothing is not among them.
+
+    `gpus`: GPUs of one engine by deployment, where that is known.
+    """
+    totals = snapshot.windows(start, end, "total", "target")
+    totals = totals[totals["model_key"].notna()]
+    seen = hours[hours["coverage_s"] > 0]
+    busiest = (seen["busy_s"] / seen["coverage_s"]).groupby([seen["target_key"], seen["model_key"]]).max()
+    edges = seen.groupby(["target_key", "model_key"])["bin_start"].agg(["min", "max"])
+    known = snapshot.targets().set_index("target_key")
+    found = []
+    for row in totals.to_dict("records"):
+        key = (row["target_key"], row["model_key"])
+        server = known.loc[row["target_key"]] if row["target_key"] in known.index else None
+        deployment = str(server["deployment_key"]) if server is not None else row["target_key"]
+        first, last = edges.loc[key] if key in edges.index else (None, None)
+        found.append(
+            ServerUse(
+                target_key=row["target_key"],
+                deployment_key=deployment,
+                model_key=row["model_key"],
+                labels=dict(server["labels"]) if server is not None else {},
+                gpus_count=gpus.get(deployment),
+                engines_count=max(1, round(_number(row["coverage_s"]) / max(1.0, _number(row["observed_s"])))),
+                observed_s=_number(row["coverage_s"]),
+                busy_s=_number(row["busy_s"]),
+                first_at=first,
+                last_at=None if last is None else last + pd.Timedelta(hours=1),
+                computed_prompt_tokens=_count(row["computed_prompt_tokens"]),
+                cached_prompt_tokens=_count(row["cached_prompt_tokens"]),
+                generation_tokens=_count(row["generation_tokens"]),
+                requests_count=_count(row["requests_count"]),
+                preemptions_count=_count(row["preemptions_count"]),
+                draft_tokens=_count(row["draft_tokens"]),
+                accepted_tokens=_count(row["accepted_tokens"]),
+                prefill_s=_known(row["prefill_s"]),
+                decode_s=_known(row["decode_s"]),
+                estimated_flop=_known(row["estimated_flop"]),
+                estimated_bytes=_known(row["estimated_read_bytes"] + row["estimated_write_bytes"]),
+                peak_fraction=_known(busiest.get(key, np.nan)),
+            )
+        )
+    return tuple(found)
+
+
+def busy_windows(snapshot: Snapshot, start: datetime, end: datetime, hours: pd.DataFrame) -> dict[str, BusyWindows]:
+    """By model: minutes where they reach, before that hours, in which every scrape saw a request run."""
+    minutes = snapshot.windows(start, end, "minute", "target")
+    since = minutes["bin_start"].min().ceil("h") if len(minutes) else end
+    hours = hours[hours["bin_start"] < since]
+    rows = pd.concat([part for part in (hours, minutes[minutes["bin_start"] >= since]) if len(part)] or [hours])
+    whole = (rows["gap_s"].fillna(0) == 0) & (rows["restarts_count"].fillna(0) == 0)
+    busy = rows[whole & (rows["coverage_s"] >= LEAST_WINDOW_S) & (rows["busy_s"] >= rows["coverage_s"] * ALWAYS)]
+    return {str(model): columns_of(part.sort_values("bin_start")) for model, part in busy.groupby("model_key")}
+
+
+def columns_of(rows: pd.DataFrame) -> BusyWindows:
+    seconds, steps, computed, cached, generated, kv = (
+        rows[name].to_numpy(dtype=float, na_value=np.nan) for name in _NEEDED
+    )
+    return BusyWindows(
+        window_s=seconds,
+        steps_count=steps,
+        computed_tokens=computed,
+        cached_tokens=cached,
+        generated_tokens=generated,
+        context_tokens=steps * kv,
+    )
+
+
+def _number(value: float) -> float:
+    return 0.0 if pd.isna(value) else float(value)
+
+
+def _count(value: float) -> int | None:
+    return None if pd.isna(value) else int(value)
+
+
+def _known(value: float) -> float | None:
+    return None if pd.isna(value) else float(value)
