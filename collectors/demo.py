@@ -7,7 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from collectors.importer import import_files
-from collectors.sample import bill_csv, usage_hours
+from collectors.sample import usage_hours
+from collectors.sample_bill import bill_csv
 from costlib.errors import ConfigError
 from costlib.scenario_file import ScenarioFile
 from store.catalog_files import SAMPLE_SCENARIO, load_scenario

@@ -1,15 +1,11 @@
-"""The sample fleet: eight weeks of hourly usage and a bill that ties to its GPU-hours. Deterministic for a given end.
+"""The sample fleet: eight weeks of hourly usage. Deterministic for a given end.
 
 Everything follows from data/demo/scenario.toml: demand is a weekly curve around each deployment's mean, and what vLLM
-would have measured is what the engine model says for that demand. `sample_live.py` is the same fleet, live.
+would have measured is what the engine model says for that demand. `sample_bill.py` is what the fleet costs,
+`sample_live.py` the same fleet, live.
 """
 
-import csv
-import json
-from collections.abc import Iterator
 from datetime import datetime, timedelta
-from decimal import Decimal
-from io import StringIO
 from zlib import crc32
 
 import numpy as np
@@ -17,7 +13,7 @@ import pyarrow as pa
 
 from costlib.engine import EngineConstants
 from costlib.kvcache import kv_bytes_per_sequence, kv_pool_bytes_per_gpu
-from costlib.project import project, usd_per_gpu_hour
+from costlib.project import project
 from costlib.projection import DeploymentProjection
 from costlib.replica import Replica, resident_tokens, solve_replica
 from costlib.scenario import Deployment, SelfHosted
@@ -28,7 +24,6 @@ WEEKS = 8
 HOURS_PER_WEEK = 7 * HOURS_PER_DAY
 GROWTH_PER_WEEK = 0.012
 NOISE = 0.02
-GPUS_PER_NODE = 8
 LENGTH_STOPS, ABORTS = 0.025, 0.004  # shares of requests that end otherwise than by a stop token
 
 # How busy each hour of a day is, 0 to 1, on weekdays; the weekend is a share of it.
@@ -136,84 +131,3 @@ def _hour(
         "kv_usage_fraction": kv,
         "kv_usage_max_fraction": min(1.0, 1.3 * kv),
     }
-
-
-BILL_COLUMNS = (
-    "BilledCost", "EffectiveCost", "ListCost", "ContractedCost", "BillingCurrency", "BillingPeriodStart",
-    "BillingPeriodEnd", "ChargePeriodStart", "ChargePeriodEnd", "ChargeCategory", "ChargeDescription",
-    "ChargeFrequency", "ProviderName", "InvoiceIssuerName", "InvoiceId", "BillingAccountId", "BillingAccountName",
-    "ServiceCategory", "ServiceName", "ResourceId", "PricingCategory", "PricingQuantity", "PricingUnit",
-    "ConsumedQuantity", "ConsumedUnit", "SkuPriceDetails", "Tags",
-)  # fmt: skip
-
-
-def bill_csv(file: ScenarioFile, end: datetime, weeks: int = WEEKS) -> str:
-    """The sample bill in FOCUS 1.2 columns, for the whole days of the `weeks` before `end`. GPU rows are node-days."""
-    text = StringIO()
-    writer = csv.DictWriter(text, BILL_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    last = end.replace(hour=0, minute=0, second=0, microsecond=0)
-    for day in range(weeks * 7, 0, -1):
-        writer.writerows(_day_of_bill(file, last - timedelta(days=day)))
-    return text.getvalue()
-
-
-def _day_of_bill(file: ScenarioFile, day: datetime) -> Iterator[dict[str, object]]:
-    for deployment in file.today.deployments:
-        _, priced = solved(file, deployment)
-        assert isinstance(deployment.supply, SelfHosted)
-        price = Decimal(str(usd_per_gpu_hour(deployment.supply.purchase, file.today, file.catalog)))
-        tags = {"deployment": deployment.key, "product": deployment.product}
-        for node in range(priced.gpus_count // GPUS_PER_NODE):
-            yield _node_day(day, f"{deployment.key}-{node + 1}", price, tags)
-    yield _node_day(day, "staging-1", Decimal("1.89"), {"env": "staging"}, gpus=2)
-    yield _charge(day, "Block storage", "Storage", Decimal("38.40"), "model weights and images", {})
-    if day.day == 1:
-        credit = _charge(day, "Committed spend credit", "Other", Decimal("-1500.00"), "monthly credit", {})
-        yield {**credit, "ChargeCategory": "Credit", "ChargeFrequency": "Recurring"}
-
-
-def _node_day(
-    day: datetime, node: str, usd_per_gpu_hour: Decimal, tags: dict[str, str], gpus: int = GPUS_PER_NODE
-) -> dict[str, object]:
-    row = _charge(day, "GPU instances", "Compute", usd_per_gpu_hour * gpus * HOURS_PER_DAY, f"{gpus} x GPU node", tags)
-    return {
-        **row,
-        "ResourceId": f"sample-node/{node}",
-        "PricingQuantity": HOURS_PER_DAY,
-        "PricingUnit": "Hours",
-        "ConsumedQuantity": HOURS_PER_DAY,
-        "ConsumedUnit": "Hours",
-        "SkuPriceDetails": json.dumps({"GpuCount": gpus}),
-    }
-
-
-def _charge(
-    day: datetime, service: str, category: str, cost: Decimal, description: str, tags: dict[str, str]
-) -> dict[str, object]:
-    month = day.replace(day=1)
-    next_month = (month + timedelta(days=32)).replace(day=1)
-    return {
-        **dict.fromkeys(("BilledCost", "EffectiveCost", "ListCost", "ContractedCost"), cost),
-        "BillingCurrency": "USD",
-        "BillingPeriodStart": _iso(month),
-        "BillingPeriodEnd": _iso(next_month),
-        "ChargePeriodStart": _iso(day),
-        "ChargePeriodEnd": _iso(day + timedelta(days=1)),
-        "ChargeCategory": "Usage",
-        "ChargeDescription": f"Sample: {description}",
-        "ChargeFrequency": "Usage-Based",
-        "ProviderName": "Sample Cloud",
-        "InvoiceIssuerName": "Sample Cloud",
-        "InvoiceId": f"SAMPLE-{month:%Y-%m}",
-        "BillingAccountId": "sample-0001",
-        "BillingAccountName": "Sample account",
-        "ServiceCategory": category,
-        "ServiceName": service,
-        "PricingCategory": "Standard",
-        "Tags": json.dumps(tags) if tags else "",
-    }
-
-
-def _iso(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

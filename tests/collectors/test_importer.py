@@ -1,14 +1,19 @@
 """Importing: the same bill twice is one bill, a restated month replaces, and a running writer is no obstacle."""
 
+import json
 import shutil
 import threading
 from decimal import Decimal
 from pathlib import Path
 
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from collectors.billing import _parquet
 from collectors.importer import import_files
-from costlib.errors import ConfigError, UnknownKey
+from costlib.errors import Cancelled, ConfigError, UnknownKey
 from store import inbox
 from store.home import Home
 from store.read import open_snapshot
@@ -34,6 +39,13 @@ def billed(home: Home, basis: str = "billed") -> dict[str, Decimal]:
 def batches(home: Home) -> list[str]:
     with open_snapshot(home) as snapshot:
         return snapshot.imports()["status"].tolist()
+
+
+def parquet(path: Path) -> Path:
+    """The same table, packed otherwise; its cells stay text."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    pq.write_table(pa.Table.from_pandas(table, preserve_index=False), path.with_suffix(".parquet"))
+    return path.with_suffix(".parquet")
 
 
 # The same and the new -------------------------------------------------------------------------------------------------
@@ -77,14 +89,10 @@ def test_an_older_delivery_does_not_come_back(home: Home) -> None:
 def test_a_replaced_month_is_kept_for_audit(home: Home) -> None:
     imported(home, MONTH)
     imported(home, RESTATED)
-    with Writer.open(home) as writer, writer._connection.begin():
-        kept = writer._connection.exec_driver_sql(
-            'SELECT status, sum("BilledCost") FROM import_batch JOIN (SELECT batch_id, "BilledCost" AS c FROM charge)'
-            " USING (batch_id) GROUP BY ALL ORDER BY status"
-        ).all()
-        rows = writer._connection.exec_driver_sql('SELECT count(*), sum("BilledCost") FROM charge').one()
-    assert [status for status, _ in kept] == ["active", "superseded"]
-    assert tuple(rows) == (56, Decimal("780.6324"))
+    with open_snapshot(home) as snapshot:
+        kept = snapshot.imports()[["status", "rows_count", "BilledCost"]].values.tolist()
+    assert kept == [["active", 28, Decimal("345.3970")], ["superseded", 28, Decimal("435.2354")]]
+    assert sum(pq.read_metadata(file).num_rows for file in home.charges.glob("[!.n]*.parquet")) == 56
 
 
 def test_the_same_rows_in_other_clothes_change_nothing(home: Home, tmp_path: Path) -> None:
@@ -192,10 +200,85 @@ def test_a_bill_that_the_store_cannot_take_is_taken_back(home: Home) -> None:
     assert list(home.inbox.iterdir()) == []
 
 
-def test_progress_is_told(home: Home) -> None:
-    told: list[tuple[str, int]] = []
-    imported(home, MONTH, on_progress=lambda name, rows_count: told.append((name, rows_count)))
-    assert told == [(MONTH.name, 28)]
+def test_b30_progress_is_told_in_rows_and_where_known_as_a_share_of_all_bytes(home: Home, tmp_path: Path) -> None:
+    told: list[tuple[str, int, float | None]] = []
+    imported(home, MONTH, on_progress=lambda *so_far: told.append(so_far))
+    assert told[-1][:2] == (MONTH.name, 28)
+
+    told.clear()
+    parts = [parquet(bill(tmp_path / f"{n}.csv", *[{"ResourceId": f"{n}{i}"} for i in range(4 * n)])) for n in (1, 2)]
+    import_files(parts, home, on_progress=lambda *so_far: told.append(so_far))
+    sizes = [path.stat().st_size for path in parts]
+    assert told == [(parts[0].name, 4, sizes[0] / sum(sizes)), (parts[1].name, 8, 1.0)]
+
+
+@pytest.mark.parametrize("asked", range(4))
+def test_b30_a_cancelled_import_leaves_nothing(home: Home, tmp_path: Path, asked: int) -> None:
+    """Whenever it is cancelled: before a file, between its parts, or before the next file."""
+    paths = [bill(tmp_path / f"{n}.csv", {"ResourceId": str(n)}) for n in range(2)]
+    answers = iter([False] * asked + [True])
+    with pytest.raises(Cancelled, match="nothing is stored"):
+        import_files(paths, home, cancelled=lambda: next(answers))
+    assert list(home.inbox.iterdir()) == []
+    assert open_snapshot(home) is None
+    assert next(answers, None) is None, "it is asked before each file and each of its parts"
+
+
+def test_b30_the_rows_of_a_large_file_are_read_a_part_at_a_time(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_parquet, "CHUNK_ROWS", 7)
+    path = parquet(bill(tmp_path / "a.csv", *[{"ResourceId": str(n), "BilledCost": f"0.{n}1"} for n in range(50)]))
+    told: list[int] = []
+    receipt = imported(home, path, on_progress=lambda name, rows_count, fraction: told.append(rows_count))
+    assert told == [*range(7, 50, 7), 50]
+    assert (receipt.rows_count, receipt.billed_cost) == (50, sum(Decimal(f"0.{n}1") for n in range(50)))
+
+
+def test_b31_two_imports_of_one_month_at_once_leave_one_of_them(home: Home) -> None:
+    receipts: dict[Path, ImportReceipt] = {}
+
+    def imports(path: Path) -> None:
+        receipts[path] = imported(home, path)
+
+    both = [threading.Thread(target=imports, args=[path]) for path in (MONTH, RESTATED)]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join(60)
+    assert [receipts[path].status for path in (MONTH, RESTATED)] == ["imported"] * 2
+    assert sorted(batches(home)) == ["active", "superseded"]
+    assert billed(home)["USD"] in (Decimal("345.3970"), Decimal("435.2354"))
+
+
+def test_b32_an_import_that_breaks_off_leaves_the_month_as_it_was(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tests/store/test_kill.py` kills the process at every step; here an error comes from where none is expected."""
+    imported(home, MONTH)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(inbox.SegmentBuilder, "finish", broken)
+    with pytest.raises(RuntimeError):
+        imported(home, RESTATED)
+    assert list(home.inbox.iterdir()) == []
+    assert billed(home) == {"USD": Decimal("435.2354")}
+
+
+def test_b06_a_manifest_stands_for_its_parts_and_all_of_them(home: Home, tmp_path: Path) -> None:
+    folder = tmp_path / "20261001-20261101"
+    folder.mkdir()
+    parts = [bill(folder / f"part{n}.csv", {"ResourceId": str(n), "BilledCost": str(n)}) for n in (1, 2)]
+    manifest = folder / "report-Manifest.json"
+    manifest.write_text(
+        json.dumps({"assemblyId": "a", "reportKeys": [f"x/20261001-20261101/{part.name}" for part in parts]})
+    )
+    receipts = import_files([manifest], home)
+    assert [(receipt.file_name, receipt.billed_cost) for receipt in receipts] == [("part1.csv", 1), ("part2.csv", 2)]
+    parts[1].unlink()
+    refused = imported(home, manifest)
+    assert (refused.status, refused.file_name) == ("refused", manifest.name)
+    assert "incomplete 1/2" in refused.detail
 
 
 # Beside a running writer ----------------------------------------------------------------------------------------------

@@ -1,19 +1,15 @@
-"""The sample fleet: deterministic, a bill that ties to GPU-hours and price, hours that could have been measured."""
+"""The sample fleet: deterministic, and hours that could have been measured."""
 
-import csv
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from io import StringIO
 
 import pytest
 
 from collectors.base import CollectContext, Target
 from collectors.demo import sample_file
-from collectors.sample import BILL_COLUMNS, WEEKS, bill_csv, hourly_rates, solved, usage_hours, week_curve
+from collectors.sample import WEEKS, hourly_rates, solved, usage_hours, week_curve
 from collectors.sample_live import gpu_pages, live_pages
 from collectors.sources import dcgm, vllm
-from costlib.project import usd_per_gpu_hour
 
 END = datetime(2026, 11, 21, 8, tzinfo=UTC)
 FILE = sample_file(END)
@@ -24,11 +20,6 @@ by_deployment = pytest.mark.parametrize("deployment", FLEET, ids=lambda d: d.key
 @pytest.fixture(scope="module")
 def hours() -> list[dict]:
     return usage_hours(FILE, END).to_pylist()
-
-
-@pytest.fixture(scope="module")
-def bill() -> list[dict]:
-    return list(csv.DictReader(StringIO(bill_csv(FILE, END))))
 
 
 # Usage ----------------------------------------------------------------------------------------------------------------
@@ -96,49 +87,6 @@ def test_the_last_weeks_mean_rate_is_the_scenarios(deployment) -> None:
     rates = hourly_rates(deployment, END - timedelta(weeks=WEEKS), WEEKS * 168)
     assert rates[-168:].mean() == pytest.approx(deployment.workload.requests_per_s, rel=0.02)
     assert rates[-168:].mean() > rates[:168].mean(), "it grows"
-
-
-# The bill -------------------------------------------------------------------------------------------------------------
-
-
-@by_deployment
-def test_gpu_rows_are_gpu_hours_times_the_price_exactly(bill: list[dict], deployment) -> None:
-    _, priced = solved(FILE, deployment)
-    price = Decimal(str(usd_per_gpu_hour(deployment.supply.purchase, FILE.today, FILE.catalog)))
-    mine = [row for row in bill if f'"{deployment.key}"' in row["Tags"]]
-    assert sum(Decimal(row["BilledCost"]) for row in mine) == priced.gpus_count * price * 24 * 7 * WEEKS
-    assert len(mine) * 8 == priced.gpus_count * 7 * WEEKS, "whole nodes of eight"
-
-
-def test_every_day_is_billed_alike_but_for_the_credit(bill: list[dict]) -> None:
-    by_day: dict[str, Decimal] = defaultdict(Decimal)
-    for row in bill:
-        if row["ChargeCategory"] != "Credit":
-            by_day[row["ChargePeriodStart"]] += Decimal(row["BilledCost"])
-    assert len(by_day) == 7 * WEEKS
-    assert len(set(by_day.values())) == 1
-    assert max(by_day) == "2026-11-20T00:00:00Z", "whole days only"
-
-
-def test_a_month_is_its_days_less_one_credit(bill: list[dict]) -> None:
-    october = [row for row in bill if row["BillingPeriodStart"] == "2026-10-01T00:00:00Z"]
-    credits = [row for row in october if row["ChargeCategory"] == "Credit"]
-    assert [Decimal(row["BilledCost"]) for row in credits] == [Decimal(-1500)]
-    day = sum(Decimal(row["BilledCost"]) for row in october if row["ChargePeriodStart"] == "2026-10-02T00:00:00Z")
-    assert sum(Decimal(row["BilledCost"]) for row in october) == 31 * day - 1500
-
-
-def test_the_bill_names_itself_a_sample_and_has_every_column(bill: list[dict]) -> None:
-    assert set(bill[0]) == set(BILL_COLUMNS)
-    for row in bill:
-        assert row["ProviderName"] == "Sample Cloud"
-        assert row["InvoiceId"].startswith("SAMPLE-")
-        assert row["BillingPeriodStart"] <= row["ChargePeriodStart"] < row["ChargePeriodEnd"] <= row["BillingPeriodEnd"]
-
-
-def test_the_same_end_gives_the_same_bill_to_the_byte() -> None:
-    assert bill_csv(FILE, END) == bill_csv(FILE, END)
-    assert bill_csv(FILE, END) == bill_csv(FILE, END + timedelta(hours=3)), "the same whole days"
 
 
 # Live pages -----------------------------------------------------------------------------------------------------------
