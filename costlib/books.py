@@ -125,7 +125,7 @@ class ServerUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeamUse:
-    """What a gateway says one team asked of one model."""
+    """What a gateway says one team asked of one model. Cached prompt tokens are not among `input_tokens`."""
 
     model_key: str
     team: str

@@ -1,15 +1,16 @@
-"""The catalogue: GPUs, models and prices, parsed strictly from mappings. Opens no file; `store.catalog_files` does.
+"""The catalogue: GPUs, models, prices and instances, parsed strictly. Opens no file; `store.catalog_files` does.
 
-One TOML file is one GPU, one model, or one provider's prices. An unknown key is an error with the nearest known one,
-and every number must be covered by a source with a date.
+One TOML file is one GPU, one model, or one provider's prices or instance types. An unknown key is an error with the
+nearest known one, and every number must be covered by a source with a date.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import date, datetime
 from enum import Enum
 from typing import Any, TypeVar, get_type_hints
 
+from costlib.capacity import Instance, plain_name
 from costlib.errors import ConfigError, DomainError, UnknownKey
 from costlib.hardware import GpuSpec, MigProfile, Precision
 from costlib.models import AttentionLayers, ModelSpec
@@ -27,6 +28,7 @@ class Catalog:
     models: tuple[ModelSpec, ...] = ()
     gpu_prices: tuple[GpuPrice, ...] = ()
     token_prices: tuple[TokenPrice, ...] = ()
+    instances: Mapping[str, Instance] = field(default_factory=dict)  # by `capacity.plain_name`
 
     def gpu(self, key: str) -> GpuSpec:
         return _find("GPU", self.gpus, key)
@@ -42,6 +44,7 @@ class Catalog:
             models=_merged(other.models, self.models),
             gpu_prices=_merged(other.gpu_prices, self.gpu_prices),
             token_prices=_merged(other.token_prices, self.token_prices),
+            instances={**self.instances, **other.instances},
         )
 
 
@@ -67,6 +70,7 @@ def catalog_from(
     gpus: Mapping[str, Mapping[str, Any]],
     models: Mapping[str, Mapping[str, Any]],
     prices: Mapping[str, Mapping[str, Any]],
+    instances: Mapping[str, Mapping[str, Any]],
 ) -> Catalog:
     """The catalogue from parsed TOML documents by file stem. Raises ConfigError naming the entry and the key."""
     parsed_gpus = tuple(gpu_from(key, doc) for key, doc in sorted(gpus.items()))
@@ -77,13 +81,21 @@ def catalog_from(
         hourly, token = prices_from(stem, doc)
         gpu_prices += hourly
         token_prices += token
+    rented = [instance for stem, doc in sorted(instances.items()) for instance in instances_from(stem, doc)]
     catalog = Catalog(
-        gpus=parsed_gpus, models=parsed_models, gpu_prices=tuple(gpu_prices), token_prices=tuple(token_prices)
+        gpus=parsed_gpus,
+        models=parsed_models,
+        gpu_prices=tuple(gpu_prices),
+        token_prices=tuple(token_prices),
+        instances=_by_plain_name(rented),
     )
     for hourly_price in catalog.gpu_prices:
         catalog.gpu(hourly_price.gpu_key)
     for token_price in catalog.token_prices:
         catalog.model(token_price.model_key)
+    for instance in rented:
+        if instance.gpu_key:
+            catalog.gpu(instance.gpu_key)
     return catalog
 
 
@@ -124,6 +136,30 @@ def prices_from(stem: str, doc: Mapping[str, Any]) -> tuple[list[GpuPrice], list
         for row in doc.get("token", ())
     ]
     return hourly, token
+
+
+def instances_from(stem: str, doc: Mapping[str, Any]) -> list[Instance]:
+    """One provider's instance types: [[gpu]] tables of one GPU each, with [gpu.gpus_count] by instance type."""
+    where = f"instances/{stem}.toml"
+    check_keys(doc, {"provider", "gpu", "sources"}, where)
+    found = []
+    for row in tables(doc.get("gpu", ()), f"{where} gpu"):
+        check_keys(row, {"gpu_key", "gpus_count"}, f"{where} [[gpu]]")
+        for key, count in table(row.get("gpus_count"), f"{where} [gpu.gpus_count]").items():
+            shared = {"provider": doc.get("provider", stem), "gpu_key": row.get("gpu_key", "")}
+            entry = {**shared, "gpus_count": count, "sources": doc.get("sources", ())}
+            found.append(sourced(Instance, key, entry, where))
+            if not found[-1].gpus_count > 0:
+                raise ConfigError(f"{where} {key}: an instance has more than 0 GPUs, not {count}.")
+    return found
+
+
+def _by_plain_name(instances: Iterable[Instance]) -> dict[str, Instance]:
+    found: dict[str, Instance] = {}
+    for instance in instances:
+        if (other := found.setdefault(plain_name(instance.key), instance)) is not instance:
+            raise ConfigError(f"instances: {instance.provider} {instance.key} is {other.provider} {other.key} again.")
+    return found
 
 
 def sourced(spec: type[Spec], key: str, doc: Mapping[str, Any], where: str) -> Spec:

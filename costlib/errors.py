@@ -5,6 +5,7 @@ PermillionError
 │   └── UnknownKey   a name that is not in the catalogue or the format, with the nearest that is
 ├── RetryLater       try again: the other side is down, slow or says so
 ├── BadRecord        refuse this unit whole (a page, a file), keep the rest going
+├── Cancelled        stop: somebody asked for it, and nothing of what was begun is left
 └── DomainError      the maths is outside its range of validity
     └── DoesNotFit   the model's weights or one sequence do not fit the GPUs given
 
@@ -41,6 +42,10 @@ class RetryLater(PermillionError):
 
 
 class BadRecord(PermillionError):
+    pass
+
+
+class Cancelled(PermillionError):
     pass
 
 

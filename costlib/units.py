@@ -53,6 +53,7 @@ UNIT_OF_SUFFIX = {
     "usd_per_mtok_cached_input": "USD/M cached input tokens",
     "usd_per_mtok_output": "USD/M output tokens",
     "usd_per_mtok_blended": "USD/M tokens, input + output",
+    "_s_per_token": "s/token",
     # vLLM's own names stay as its users know them.
     "max_num_seqs": "sequence",
     "max_num_batched_tokens": "token/step",

@@ -1,12 +1,16 @@
 """Billed money is divided without loss, to the last digit and to the cent shown."""
 
 from decimal import Decimal, localcontext
+from fractions import Fraction
+from math import lcm
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costlib.allocation import OwnerUse, allocate, in_cents, share_of, usd_per_mtok_of
+from costlib.allocation import OwnerUse, allocate, in_cents, share_of, split, usd_per_mtok_of, whole_split
+from costlib.billing import SMALLEST
+from costlib.errors import DomainError
 from costlib.estimate import Undefined
 
 CENT = Decimal("0.01")
@@ -114,3 +118,88 @@ def test_a_credit_is_divided_like_a_cost():
 def test_tokens_of_owners_are_summed_and_unknown_ones_are_left_out():
     counted = [OwnerUse(key=key, cost=Decimal(1), tokens=tokens) for key, tokens in (("a", 3), ("b", 4), ("c", None))]
     assert allocate(counted, Decimal(0)).tokens == 7
+
+
+# split
+
+weights = st.dictionaries(st.text(max_size=4), st.integers(0, 10**18) | st.floats(0, 1e18), max_size=12)
+wild_weights = st.dictionaries(
+    st.text(max_size=4), st.floats() | st.integers() | st.decimals(allow_nan=False, places=3), max_size=6
+)
+
+
+@given(amounts, weights | wild_weights)
+def test_i01_shares_sum_to_the_amount_whatever_the_weights(amount, given_weights):
+    shares = split(amount, given_weights, "rest")
+    with localcontext(prec=60):
+        assert sum(shares.values(), start=Decimal(0)) == amount
+    assert given_weights.keys() <= shares.keys() <= {*given_weights, "rest"}
+
+
+@given(amounts, weights)
+def test_a_share_is_within_one_unit_of_its_exact_part(amount, given_weights):
+    total = sum(map(Fraction, given_weights.values()))
+    for key, share in split(amount, given_weights, "rest").items() if total else ():
+        assert abs(Fraction(share) - Fraction(amount) * Fraction(given_weights[key]) / total) < Fraction(SMALLEST)
+
+
+@given(amounts, weights, st.randoms(use_true_random=False))
+def test_i02_the_order_of_owners_plays_no_part(amount, given_weights, random):
+    shuffled = list(given_weights.items())
+    random.shuffle(shuffled)
+    assert split(amount, dict(shuffled), "rest") == split(amount, given_weights, "rest")
+
+
+@given(amounts, weights, st.integers(1, 10**6))
+def test_i10_the_scale_of_the_weights_plays_no_part(amount, given_weights, times):
+    exact = {key: Fraction(weight) for key, weight in given_weights.items()}
+    common = lcm(*(weight.denominator for weight in exact.values()))
+    scaled = {key: int(weight * common * times) for key, weight in exact.items()}
+    assert split(amount, scaled, "rest") == split(amount, given_weights, "rest")
+
+
+@given(amounts, weights)
+def test_b21_a_refund_is_divided_as_the_charge_was(amount, given_weights):
+    refunded = split(-amount, given_weights, "rest")
+    assert refunded == {key: -share for key, share in split(amount, given_weights, "rest").items()}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {},
+        {"a": 0, "b": 0.0},
+        {"a": 1.0, "b": float("nan")},
+        {"a": 1.0, "b": float("inf")},
+        {"a": 3, "b": -1},
+        {"a": Decimal("NaN"), "b": 1},
+    ],
+    ids=["none", "all zero", "one NaN", "one infinite", "one negative", "a Decimal NaN"],
+)
+def test_b22_weights_that_say_nothing_leave_the_whole_amount_over(bad):
+    shares = split(Decimal("12.34"), bad, "unallocated")
+    assert shares.pop("unallocated") == Decimal("12.34")
+    assert shares == dict.fromkeys(bad, 0)
+
+
+def test_b23_a_cent_over_three_tenants_goes_to_the_first_by_name():
+    assert split(CENT, {"c": 1, "b": 1, "a": 1}, "rest", CENT) == {"a": CENT, "b": 0, "c": 0}
+
+
+def test_b23_a_million_tenants_share_a_cent_exactly():
+    tenants = {f"tenant-{n:06}": 1 + n % 7 for n in range(1_000_000)}
+    shares = split(CENT, tenants, "rest")
+    assert sum(shares.values(), start=Decimal(0)) == CENT
+    assert len(shares) == 1_000_000
+    exact = {n: Fraction(1, 100) * n / sum(tenants.values()) for n in range(1, 8)}
+    assert all(abs(Fraction(share) - exact[tenants[key]]) < Fraction(SMALLEST) for key, share in shares.items())
+
+
+def test_only_whole_units_can_be_divided():
+    with pytest.raises(DomainError, match=r"0\.015 is no multiple of 0\.01"):
+        split(Decimal("0.015"), {"a": 1}, "rest", CENT)
+
+
+@given(st.integers(0, 10**15), weights)
+def test_tokens_are_divided_whole(count, given_weights):
+    assert sum(whole_split(count, given_weights, "rest").values()) == count

@@ -1,11 +1,26 @@
 """Price, throughput and tokens: the identities, and the answers that are most often published wrong."""
 
+from datetime import date
+
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from costlib.breakeven import break_even_tokens, commitment_quantile, needed_tokens_per_s, replicas_for, usd_per_mtok
+from costlib.breakeven import (
+    MOST_STRETCHES,
+    SelfHosting,
+    api_usd_per_mtok,
+    break_even_tokens,
+    cache_write_payback_reads,
+    commitment_quantile,
+    crossings,
+    needed_tokens_per_s,
+    replicas_for,
+    usd_per_mtok,
+)
 from costlib.errors import DomainError
+from costlib.estimate import Undefined
+from costlib.pricing import TokenPrice
 
 MONTH_S = 720 * 3600
 
@@ -99,3 +114,179 @@ def test_commitment_is_the_cheapest_of_all_when_tried_one_by_one(reserved):
 def test_a_reservation_dearer_than_on_demand_is_refused(reserved, on_demand):
     with pytest.raises(DomainError, match="from 0 to the on-demand price"):
         commitment_quantile(reserved, on_demand)
+
+
+# Self-hosting as whole replicas, against an API (domain_math §8.6; lesson_checklist 5.0, items 1 and 2).
+
+PRICE = 0.90
+
+
+def a100(tokens_per_s=1000.0, **changes):
+    """One A100 a replica, at $3.50 for 720 hours: $2,520 and, at 1,000 tok/s, 2,592 million tokens."""
+    return SelfHosting(
+        **{
+            "usd_per_gpu_hour": 3.50,
+            "gpus_per_replica_count": 1,
+            "capacity_tokens_per_s": tokens_per_s,
+            "hours_per_month": 720.0,
+            **changes,
+        }
+    )
+
+
+def test_vector_4_a_gpu_at_1000_tokens_per_s_never_matches_90_cents():
+    found = crossings(a100(), PRICE).stays_cheaper_tokens_per_month
+    assert isinstance(found, Undefined)
+    assert found.reason == "never: a replica that is full all month makes a million tokens for $0.97, against $0.90"
+
+
+def test_vector_5_100_billion_tokens_take_39_gpus_and_lose():
+    assert a100().replicas_count(100e9) == 39
+    assert a100().usd_per_month(100e9) == 98_280
+    assert a100().usd_per_month(100e9) > 100e9 / 1e6 * PRICE
+
+
+@pytest.mark.parametrize(
+    ("tokens", "api_usd"),
+    [
+        pytest.param(10e6, 9.0, id="10 million: $9, not a saving of $87,480"),
+        pytest.param(50e6, 45.0, id="50 million, the rule of thumb: $45"),
+        pytest.param(2.8e9, 2520.0, id="2.8 billion: even, if one GPU made them"),
+    ],
+)
+def test_what_the_lesson_gets_wrong_by_a_thousand(tokens, api_usd):
+    assert tokens / 1e6 * PRICE == pytest.approx(api_usd)
+    assert a100().usd_per_month(tokens) >= 2520.0 >= api_usd
+
+
+def test_833_tokens_per_s_do_not_make_a_million_for_a_dollar():
+    assert isinstance(crossings(a100(833.0), 1.00).stays_cheaper_tokens_per_month, Undefined)
+    assert isinstance(crossings(a100(972.0), 1.00).stays_cheaper_tokens_per_month, Undefined)
+    assert not isinstance(crossings(a100(972.3), 1.00).stays_cheaper_tokens_per_month, Undefined)
+
+
+def test_a_second_replica_makes_the_api_cheaper_again():
+    """At 2,000 tok/s one replica pays from 2.8 billion to its 5.184; two cost as much as 5.6 billion tokens."""
+    found = crossings(a100(2000.0), PRICE)
+    assert found.stretches_tokens_per_month == ((2.8e9, 5.184e9),)
+    assert found.stays_cheaper_tokens_per_month == pytest.approx(5.6e9)
+
+
+def test_people_move_the_crossing():
+    """$2,520 + $5,000 are 8.36 billion tokens of API; at 5,000 tok/s one replica carries 12.96 billion."""
+    found = crossings(a100(5000.0, operations_usd_per_month=5000.0), PRICE)
+    assert found.stretches_tokens_per_month == ()
+    assert found.stays_cheaper_tokens_per_month == pytest.approx(8.3556e9, rel=1e-4)
+
+
+def test_the_api_at_30_percent_less_moves_it_further():
+    dear, cheap = (crossings(a100(5000.0), price).stays_cheaper_tokens_per_month for price in (0.90, 0.63))
+    assert cheap / dear == pytest.approx(0.90 / 0.63)
+
+
+def test_replicas_that_must_run_are_paid_for_from_the_first_token():
+    found = crossings(a100(5000.0, min_replicas_count=3), PRICE)
+    assert found.stays_cheaper_tokens_per_month == pytest.approx(3 * 2.8e9)
+
+
+def test_peaks_and_headroom_take_tokens_off_a_replica():
+    assert a100(target_busy_fraction=0.8, peak_to_mean_ratio=2.0).replica_tokens_per_month == pytest.approx(1.0368e9)
+
+
+def test_stretches_are_listed_up_to_a_number():
+    """At 1,081 tok/s a replica gains $1.75 a month: the API is cheaper again after each of 1,440."""
+    found = crossings(a100(1081.0), PRICE)
+    assert len(found.stretches_tokens_per_month) == MOST_STRETCHES
+    assert found.stays_cheaper_tokens_per_month > 1000 * 2.8e9
+
+
+@given(
+    speed=st.floats(1100, 5000),
+    operations=st.floats(0, 50_000),
+    minimum=st.integers(0, 4),
+    volume=st.floats(1e6, 500e9),
+)
+def test_the_crossing_is_where_it_says(speed, operations, minimum, volume):
+    """Tried out: dollars saved on either side of every volume that is named."""
+    hosting = a100(speed, operations_usd_per_month=operations, min_replicas_count=minimum)
+    found = crossings(hosting, PRICE)
+    least = found.stays_cheaper_tokens_per_month
+    assert not isinstance(least, Undefined)
+
+    def lead(tokens):
+        """Dollars that self-hosting saves."""
+        return tokens / 1e6 * PRICE - hosting.usd_per_month(tokens)
+
+    def starts_to_lead(tokens):
+        """Self-hosting costs no more from here on, and more just below, unless a replica begins right there."""
+        below = tokens * (1 - 1e-7)
+        is_new_replica = hosting.replicas_count(below) < hosting.replicas_count(tokens)
+        return lead(tokens) >= -1e-9 * hosting.usd_per_month(tokens) and (lead(below) < 0 or is_new_replica)
+
+    assert starts_to_lead(least)
+    for more in (0.001 * least, volume, 10 * volume):
+        assert lead(least + more) >= 0
+    for begin, end in found.stretches_tokens_per_month:
+        assert starts_to_lead(begin)
+        assert lead(end) >= 0 > lead(end * (1 + 1e-7))
+        assert end < least
+
+
+@given(volume=st.floats(1, 1e12), speed=st.floats(10, 970))
+def test_never_is_never(volume, speed):
+    hosting = a100(speed)
+    assume(isinstance(crossings(hosting, PRICE).stays_cheaper_tokens_per_month, Undefined))
+    assert hosting.usd_per_month(volume) >= volume / 1e6 * PRICE
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tokens_per_s": 0.0}, "capacity_tokens_per_s must be above 0"),
+        ({"hours_per_month": float("inf")}, "hours_per_month must be above 0"),
+        ({"usd_per_gpu_hour": -1.0}, "usd_per_gpu_hour must be 0 or more"),
+        ({"operations_usd_per_month": float("nan")}, "operations_usd_per_month must be 0 or more"),
+        ({"peak_to_mean_ratio": 0.5}, "peak_to_mean_ratio is peak over mean"),
+    ],
+)
+def test_hosting_that_cannot_be_is_refused_by_name(changes, message):
+    with pytest.raises(DomainError, match=message):
+        a100(**changes)
+
+
+@pytest.mark.parametrize("price", [0.0, -1.0, float("nan")])
+def test_an_api_for_nothing_is_refused(price):
+    with pytest.raises(DomainError, match="API price must be above 0"):
+        crossings(a100(), price)
+
+
+def test_the_api_price_of_a_mix():
+    """$1.00, $0.10 and $4.00: 500 x 1 + 500 x 0.1 + 200 x 4 = 1,350 for 1,200 tokens."""
+    price = TokenPrice(
+        key="m",
+        provider="p",
+        model_key="m",
+        usd_per_mtok_input=1.0,
+        usd_per_mtok_cached_input=0.1,
+        usd_per_mtok_output=4.0,
+        valid_from=date(2026, 1, 1),
+    )
+    assert api_usd_per_mtok(price, 500, 500, 200) == pytest.approx(1.125)
+    assert isinstance(api_usd_per_mtok(price, 0, 0, 0), Undefined)
+
+
+@pytest.mark.parametrize(
+    ("write", "read", "reads"),
+    [
+        pytest.param(1.25, 0.1, 0.2778, id="vector 28: the first re-read pays"),
+        pytest.param(2.0, 0.1, 1.1111, id="a dear write takes two"),
+        pytest.param(1.0, 0.5, 0.0, id="a free write takes none"),
+    ],
+)
+def test_cache_writes_pay_back(write, read, reads):
+    assert cache_write_payback_reads(write, read) == pytest.approx(reads, abs=1e-4)
+
+
+def test_reading_that_saves_nothing_never_pays_back():
+    with pytest.raises(DomainError, match="pays back only where reading costs less"):
+        cache_write_payback_reads(1.25, 1.0)

@@ -28,12 +28,20 @@ PRICE = {
 }  # fmt: skip
 
 
-def catalog(gpu=GPU, model=MODEL, prices=None):
-    return catalog_from({"g": gpu}, {"m": model}, {"me": {"gpu_hour": [PRICE]} if prices is None else prices})
+INSTANCES = {"provider": "me", "sources": SOURCES, "gpu": [{"gpu_key": "g", "gpus_count": {"big.8": 8, "slice": 0.5}}]}
+
+
+def catalog(gpu=GPU, model=MODEL, prices=None, instances=INSTANCES):
+    prices = {"gpu_hour": [PRICE]} if prices is None else prices
+    return catalog_from({"g": gpu}, {"m": model}, {"me": prices}, {"me": instances})
 
 
 def without(entry, key):
     return {name: value for name, value in entry.items() if name != key}
+
+
+def rented(**changes):
+    return {**INSTANCES, "gpu": [{**INSTANCES["gpu"][0], **changes}]}
 
 
 def test_entries_are_typed_and_keyed_by_their_file():
@@ -42,6 +50,7 @@ def test_entries_are_typed_and_keyed_by_their_file():
     assert parsed.gpu("g").sources[0].retrieved_on == date(2026, 11, 21)
     assert (parsed.model("m").layers_count, parsed.model("m").attention[0].kind) == (32, AttentionKind.FULL)
     assert (parsed.gpu_prices[0].provider, parsed.gpu_prices[0].usd_per_gpu_hour) == ("me", 1.0)
+    assert (parsed.instances["big8"].gpu_key, parsed.instances["slice"].gpus_count) == ("g", 0.5)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +75,14 @@ def test_entries_are_typed_and_keyed_by_their_file():
         ({"prices": {"gpu_hours": []}}, UnknownKey, r"'gpu_hours' in prices/me.toml. Did you mean 'gpu_hour'"),
         ({"prices": {"gpu_hour": [{**PRICE, "kind": "lease"}]}}, UnknownKey, r"Known: on_demand, reserved, spot"),
         ({"prices": {"gpu_hour": [{**PRICE, "valid_from": "today"}]}}, ConfigError, r"expected a date, not 'today'"),
+        ({"instances": rented(gpu_key="h")}, UnknownKey, r"unknown GPU 'h'"),
+        ({"instances": rented(gpu_keys="g")}, UnknownKey, r"instances/me.toml \[\[gpu\]\]. Did you mean 'gpu_key'"),
+        ({"instances": rented(gpus_count={"x": 0})}, ConfigError, r"instances/me.toml x: .* more than 0 GPUs, not 0"),
+        ({"instances": rented(gpus_count={"x": "8"})}, ConfigError, r"gpus_count: expected a finite number, not '8'"),
+        ({"instances": rented(gpus_count=8)}, ConfigError, r"instances/me.toml \[gpu.gpus_count\]: expected a table"),
+        ({"instances": rented(gpus_count={"nd8 a": 1, "ND8_a": 2})}, ConfigError, r"me ND8_a is me nd8 a again"),
+        ({"instances": without(INSTANCES, "sources")}, ConfigError, r"big.8: needs at least one \[\[sources\]\]"),
+        ({"instances": {**INSTANCES, "gpus": []}}, UnknownKey, r"'gpus' in instances/me.toml. Did you mean 'gpu'"),
     ],
 )
 def test_a_wrong_entry_is_refused_by_file_and_key(changes, kind, message):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from costlib.capacity import plain_name
 from costlib.catalog import Catalog, catalog_from
 from costlib.hardware import GpuSpec, Precision
 from costlib.models import AttentionKind, AttentionLayers, ModelSpec
@@ -28,7 +29,7 @@ def documents(folder: str) -> dict[str, Mapping[str, Any]]:
 
 @cache
 def catalog() -> Catalog:
-    return catalog_from(documents("gpus"), documents("models"), documents("prices"))
+    return catalog_from(documents("gpus"), documents("models"), documents("prices"), documents("instances"))
 
 
 def every_price() -> tuple[GpuPrice | TokenPrice, ...]:
@@ -438,3 +439,48 @@ class TestPrices:
             assert 0 < price.usd_per_mtok_cached_input <= price.usd_per_mtok_input <= price.usd_per_mtok_output, (
                 price.key
             )
+
+
+class TestInstances:
+    @pytest.mark.parametrize(
+        ("key", "gpu_key", "gpus_count"),
+        [
+            ("p4d.24xlarge", "a100-sxm-40gb", 8),
+            ("p4de.24xlarge", "a100-sxm-80gb", 8),
+            ("p5.48xlarge", "h100-sxm", 8),
+            ("ml.p5en.48xlarge", "h200-sxm", 8),
+            ("g5.12xlarge", "a10g", 4),
+            ("g6e.48xlarge", "l40s", 8),
+            ("p6-b300.48xlarge", "b300", 8),
+            ("Standard_ND96isr_H100_v5", "h100-sxm", 8),
+            ("ND96isr H100 v5", "h100-sxm", 8),
+            ("standard_nc40ads_h100_v5", "h100-nvl", 1),
+            ("a3-highgpu-8g", "h100-sxm", 8),
+            ("a2-megagpu-16g", "a100-sxm-40gb", 16),
+            ("g2-standard-48", "l4", 4),
+            ("BM.GPU.H100.8", "h100-sxm", 8),
+            ("BM.GPU4.8", "a100-sxm-40gb", 8),
+            ("gd-8xh100ib-i128", "h100-sxm", 8),
+            ("gpu_8x_h100_sxm5", "h100-sxm", 8),
+            ("dgx-h100", "h100-sxm", 8),
+        ],
+    )
+    def test_an_instance_type_is_known_in_every_spelling(self, key: str, gpu_key: str, gpus_count: int) -> None:
+        found = catalog().instances[plain_name(key)]
+        assert (found.gpu_key, found.gpus_count) == (gpu_key, gpus_count)
+
+    def test_every_gpu_is_one_of_the_catalogue_or_said_to_be_none(self) -> None:
+        keys = {gpu.key for gpu in catalog().gpus}
+        assert {found.gpu_key for found in catalog().instances.values()} - {""} <= keys
+
+    def test_a_machine_has_at_most_sixteen_gpus_and_a_slice_is_part_of_one(self) -> None:
+        for found in catalog().instances.values():
+            assert 0 < found.gpus_count < 1 or found.gpus_count in (1, 2, 4, 8, 16), found.key
+
+    def test_every_table_names_its_page(self) -> None:
+        assert all(source.url for found in catalog().instances.values() for source in found.sources)
+
+    def test_a_price_is_of_the_gpus_that_its_instance_has(self) -> None:
+        for price in catalog().gpu_prices:
+            if found := catalog().instances.get(plain_name(price.instance_type)):
+                assert found.gpu_key == price.gpu_key, price.key

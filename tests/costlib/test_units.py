@@ -32,6 +32,7 @@ UNIT_STANDS_BESIDE = {
     ("HistogramHistory", "sum"),
     ("HistogramHistory", "cumulative_counts"),
     ("HistogramHistory", "count"),
+    ("StepFit", "r2"),
 }
 
 
