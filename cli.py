@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import wraps
@@ -13,27 +12,26 @@ from typing import Annotated, Any, Literal
 import typer
 
 from collectors.bench.command import bench
+from collectors.billing_command import import_
 from collectors.collecting import collect_sources
 from collectors.demo import load_demo
 from collectors.doctor import examine
-from collectors.importer import import_files
+from collectors.focus_export import export
+from collectors.reconciling import reconcile
 from collectors.replay import Recording, serve
 from collectors.targets import sources_of, targets_of
+from collectors.terminal import Json, home, show
 from collectors.up import up as run_up
 from costlib.compare import compare
 from costlib.errors import PermillionError
-from costlib.jsonable import jsonable
 from costlib.report import whatif_text
 from costlib.scenario_file import check_expectations
 from costlib.units import seconds_from
 from store.catalog_files import load_scenario
 from store.engine import utc_now
-from store.home import Home
 from store.read import snapshot_of
-from store.records import ImportStatus
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON; money is a string.")]
 Urls = Annotated[list[str], typer.Option("--metrics-url", help="A vLLM /metrics address, or KEY=address. Repeatable.")]
 Every = Annotated[float | None, typer.Option("--every", parser=seconds_from, metavar="TIME", help="Such as 15s, 2m.")]
 NO_URLS: list[str] = []
@@ -51,14 +49,6 @@ def verb(call: Callable[..., Any]) -> Callable[..., Any]:
             raise typer.Exit(2) from None
 
     return app.command(name=call.__name__.strip("_"))(run)
-
-
-def home() -> Home:
-    return Home.default(os.environ)
-
-
-def show(as_json: bool, value: Any, text: Callable[[], str]) -> None:
-    typer.echo(json.dumps(jsonable(value), indent=1) if as_json else text())
 
 
 @verb
@@ -82,22 +72,7 @@ def collect(metrics_url: Urls = NO_URLS, every: Every = None, once: bool = False
     raise typer.Exit(collect_sources(home(), found, every_s=every, once=once, say=typer.echo))
 
 
-@verb
-def import_(
-    files: list[Path],
-    format_key: Annotated[str, typer.Option("--format", help="Force a format instead of recognising it.")] = "",
-    currency: Annotated[str, typer.Option(help="Refuse files that bill in any other.")] = "",
-    as_json: Json = False,
-) -> None:
-    """Import billing files as one delivery. The same file twice adds nothing and says so."""
-
-    def progress(name: str, rows: int) -> None:
-        if sys.stderr.isatty():
-            typer.echo(f"\r{name}: {rows:,} rows", err=True, nl=False)
-
-    receipts = import_files(files, home(), format_key or None, currency or None, on_progress=progress)
-    show(as_json, receipts, lambda: "\n".join(receipt.text for receipt in receipts))
-    raise typer.Exit(int(any(r.status is ImportStatus.REFUSED for r in receipts)))
+verb(import_)
 
 
 @verb
@@ -147,4 +122,9 @@ def replay(recording: Path, port: int = 8000, speed: float = 1.0, loop: bool = F
     asyncio.run(serve(pages, port=port, on_start=lambda url: typer.echo(f"{url}/metrics")))
 
 
+verb(reconcile)
+verb(export)
 verb(bench)
+
+if __name__ == "__main__":
+    app()
