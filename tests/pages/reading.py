@@ -3,6 +3,7 @@
 import json
 import re
 
+import pandas as pd
 from streamlit.testing.v1 import AppTest
 
 MARKDOWN_KINDS = ("title", "subheader", "markdown", "caption", "info", "warning", "error", "success")
@@ -39,3 +40,9 @@ def chart(at: AppTest, key: str) -> dict:
     """The Plotly figure drawn under this key."""
     (found,) = [c.proto for c in at.get("plotly_chart") if re.search(rf"-{re.escape(key)}$", c.proto.id)]
     return json.loads(found.spec or found.figure.spec)
+
+
+def table(at: AppTest, column: str) -> pd.DataFrame:
+    """The table that has this column."""
+    (found,) = [frame.value for frame in at.dataframe if column in frame.value.columns]
+    return found

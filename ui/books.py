@@ -1,0 +1,152 @@
+"""The books of one month, read once per snapshot, month, basis and state of the files beside the store."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+import pandas as pd
+import streamlit as st
+
+from costlib.allocation import in_cents
+from costlib.billing import exact_sum
+from costlib.books import Bucket, CostBasis, Line, TrialBalance
+from costlib.errors import PermillionError
+from costlib.estimate import weakest
+from store.books import Books, books
+from store.home import Home
+from ui import data, text
+
+# What each bucket is called, and what is in it.
+WORDS: dict[Bucket, tuple[str, str]] = {
+    Bucket.INPUT: ("Input tokens", "GPU time that computed prompts"),
+    Bucket.CACHED_INPUT: ("Cached input tokens", "prompts found in the prefix cache"),
+    Bucket.OUTPUT: ("Output tokens", "GPU time that generated"),
+    Bucket.PREEMPTION: ("Preemption", "work done again after requests were put back"),
+    Bucket.REJECTED_DRAFT: ("Rejected drafts", "speculation that was not accepted"),
+    Bucket.WARM_IDLE: ("Warm idle", "servers up, no request running"),
+    Bucket.START_AND_DRAIN: ("Start-up and drain", "billed before the first and after the last measurement"),
+    Bucket.UNMEASURED: ("Not measured", "a server's GPU time of which nothing is known"),
+    Bucket.UNALLOCATED_GPU: ("Unallocated GPU", "GPUs that no server is matched to"),
+    Bucket.COMMITMENT_WASTE: ("Commitment waste", "reserved and not used"),
+    Bucket.COMMITMENT_PURCHASE: ("Commitment purchase", "paid now, used later"),
+    Bucket.API: ("API tokens", "bought from a provider"),
+    Bucket.HOST: ("Hosts", "CPU and memory without a GPU"),
+    Bucket.NETWORK: ("Network", "traffic, addresses, load balancers"),
+    Bucket.STORAGE: ("Storage", "disks, objects, snapshots"),
+    Bucket.OTHER_SERVICE: ("Other services", "everything else that was used"),
+    Bucket.SUPPORT_AND_LICENCE: ("Support and licences", "on the invoice"),
+    Bucket.CREDIT: ("Credits", "taken off by the provider"),
+    Bucket.CORRECTION: ("Corrections", "of earlier periods, refunds among them"),
+    Bucket.TAX: ("Tax", ""),
+    Bucket.ROUNDING: ("Rounding", "the provider's own line"),
+}
+BASES = {"effective": "Effective (amortised)", "billed": "Billed (invoice)"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BucketRow:
+    """One bucket's sum in whole cents; the cents of all rows add up to those of the total."""
+
+    name: str
+    what: str
+    amount: Decimal
+    share: float | None
+    known_by: str
+
+
+@st.cache_resource(max_entries=8, show_spinner="Adding up the month…")
+def _books(
+    snapshot_id: str, month: str, basis: str, files: tuple[int, ...], _found: data.Snapshot, _home: Home
+) -> Books:
+    return books(_found, _home, month, CostBasis(basis))
+
+
+def read(found: data.Snapshot, month: str, basis: str) -> tuple[Books | None, str]:
+    """The books, or why there are none: a rule file that cannot be read, a month without charges."""
+    home = data.home()
+    try:
+        return _books(found.id, month, basis, _states(home), found, home), ""
+    except PermillionError as error:
+        return None, str(error)
+
+
+def _states(home: Home) -> tuple[int, ...]:
+    """When the files that people write were last changed: they are read with the snapshot, and not in it."""
+    return tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in (home.owners, home.scenario, home.rates))
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _months(snapshot_id: str, _found: data.Snapshot) -> pd.DataFrame:
+    return _found.months()
+
+
+def months(found: data.Snapshot) -> pd.DataFrame:
+    return _months(found.id, found)
+
+
+def choices(found: data.Snapshot, key: str) -> tuple[str, str] | None:
+    """The month and the basis a person chose, kept in the address; None when nothing was ever billed."""
+    known = months(found)
+    if known.empty:
+        return None
+    names = sorted(set(known["month"]), reverse=True)
+    whole = [name for name in names if (known[known["month"] == name]["state"] != "open").all()]
+    with st.container(horizontal=True, vertical_alignment="center", key=f"{key}-controls"):
+        month = st.selectbox(
+            "Month", names, index=names.index(whole[0]) if whole else 0, key="month", bind="query-params",
+            label_visibility="collapsed", width=140,
+        )  # fmt: skip
+        basis = st.segmented_control(
+            "Cost basis", list(BASES), default="effective", required=True, key="basis", format_func=BASES.get,
+            label_visibility="collapsed", bind="query-params",
+        )  # fmt: skip
+    return month, basis
+
+
+def balance_of(found: Books) -> TrialBalance:
+    """The balance to show: of the currency with the most money; others are chosen beside it, and never added."""
+    balances = {balance.currency: balance for balance in found.balances}
+    largest = max(balances.values(), key=lambda balance: abs(balance.total))
+    if len(balances) == 1:
+        return largest
+    names = list(balances)
+    chosen = st.segmented_control(
+        "Currency", names, default=largest.currency, required=True, key="currency", label_visibility="collapsed"
+    )
+    return balances[chosen]
+
+
+def bucket_rows(balance: TrialBalance) -> list[BucketRow]:
+    """Every bucket that has a line, in the order of the trial balance, in cents that add up."""
+    sums = [
+        (bucket, [line for line in balance.lines if line.bucket is bucket])
+        for bucket in Bucket
+        if any(line.bucket is bucket for line in balance.lines)
+    ]
+    amounts = in_cents([exact_sum(line.amount for line in lines) for _, lines in sums])
+    return [
+        BucketRow(
+            name=WORDS[bucket][0],
+            what=WORDS[bucket][1],
+            amount=amount,
+            share=float(amount / balance.total) if balance.total else None,
+            known_by=str(weakest(*(line.basis for line in lines))),
+        )
+        for (bucket, lines), amount in zip(sums, amounts, strict=True)
+    ]
+
+
+def owner_of(line: Line) -> str:
+    """Whose line it is, in words."""
+    parts = [line.deployment_key or line.provider, line.model_key, line.team and f"team {line.team}"]
+    return text.plain(" · ".join(part for part in parts if part)) or "nobody"
+
+
+def small_print(balance: TrialBalance) -> list[str]:
+    """What the figures rest on: the basis, the split of busy cost, and what the balance itself remarks."""
+    spent = "amortised over what it was used for" if balance.basis is CostBasis.EFFECTIVE else "as invoiced"
+    said = [
+        f"{balance.month}, {spent}, by billing period, in {balance.currency}.",
+        balance.method and f"Busy GPU cost into tokens by {balance.method}",
+        *balance.notes,
+    ]
+    return [text.label(line.rstrip(".") + ".", text.A_PARAGRAPH) for line in said if line]
