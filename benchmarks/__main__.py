@@ -1,4 +1,4 @@
-"""Runs the benchmarks named, or all; `parse` is short for parse_speed. Each is a file whose `main()` prints a table."""
+"""Runs the benchmarks named, or all; a first word will do. Each is a file whose `main()` prints a table."""
 
 import sys
 from importlib import import_module
@@ -9,7 +9,7 @@ NAMES = sorted(module.name for module in iter_modules([str(Path(__file__).parent
 
 
 def main(names: list[str]) -> int:
-    names = [name if name in NAMES else f"{name}_speed" for name in names]
+    names = [next((known for known in NAMES if known.split("_")[0] == name), name) for name in names]
     unknown = [name for name in names if name not in NAMES]
     if unknown:
         print(f"no benchmark {', '.join(unknown)}; there are: {', '.join(NAMES)}", file=sys.stderr)

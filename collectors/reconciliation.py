@@ -10,13 +10,16 @@ from costlib.balance import in_buckets
 from costlib.billing import exact_sum, exact_text
 from costlib.books import Bucket, ChargeGroup, CostBasis, IdlePolicy, TokenClass, TrialBalance
 from costlib.estimate import Basis, Undefined, weakest
-from costlib.ownership import MonthlyCost
+from costlib.ownership import MonthlyCost, is_use
 from costlib.rates import Rate, converted, rate_at
 from costlib.unit_cost import Price, UnitCosts, unit_costs
 from store.books import Books, Statement, month_of
 from store.records import LedgerEntry, LedgerKind
 
-_MOST_LISTED = 20  # of what is not matched; JSON has all
+# Of what is not matched; JSON has all.
+_MOST_LISTED = 20
+_MOST_SERVICES = 8
+_MOST_RULES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +35,7 @@ class BucketSum:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unmatched:
-    """A resource that belongs to no deployment."""
+    """A resource that belongs to no deployment; a `resource` of "": what was bought, taxed or credited, or has none."""
 
     provider: str
     service_name: str
@@ -147,10 +150,10 @@ def _shown_in(balance: TrialBalance, rates: Sequence[Rate], show_in: str) -> Sho
 
 
 def _unmatched(groups: Iterable[ChargeGroup]) -> Iterator[Unmatched]:
-    """By resource, the dearest first; charges without a resource by their service."""
+    """By resource, the dearest first; what is no use of a resource by its service."""
     sums: dict[tuple[str, str, str, str], list[Decimal]] = {}
     for group in groups:
-        name = group.resource_name or group.resource_id
+        name = (group.resource_name or group.resource_id) if is_use(group) else ""
         sums.setdefault((group.provider, group.service_name, name, group.currency), []).append(group.billed)
     for key, amounts in sorted(sums.items(), key=lambda item: (-abs(exact_sum(item[1])), item[0])):
         provider, service, name, currency = key
@@ -175,18 +178,27 @@ def _lines(report: Reconciliation) -> Iterator[str]:
         yield ""
     for cost in report.monthly:
         yield f"beside the bill: {_plain(cost.what)}, {cost.kind}, {_money(cost.usd)} USD a month, on no invoice"
-    if report.unmatched:
-        yield "Belongs to no deployment:"
-        rows = [
-            (_plain(item.resource) or "(no resource)", _plain(item.service_name), _money(item.billed), item.currency)
-            for item in report.unmatched[:_MOST_LISTED]
-        ]
-        yield from _table(rows, right=(2,))
-        if (more := len(report.unmatched) - _MOST_LISTED) > 0:
-            yield f"  … and {more:,} more; --json lists all"
+    yield from _unmatched_lines(report.unmatched)
     if report.suggested_rules:
-        yield "Rules for owners.toml that would match them; check each:"
-        yield report.suggested_rules
+        rules = report.suggested_rules.split("\n\n")
+        more = f"; the dearest {_MOST_RULES} of {len(rules)}, --json has all" if len(rules) > _MOST_RULES else ""
+        yield f"Rules for owners.toml that would match what was used; check each{more}:"
+        yield "\n\n".join(rules[:_MOST_RULES])
+
+
+def _unmatched_lines(unmatched: Sequence[Unmatched]) -> Iterator[str]:
+    """Resources one by one, and everything else in one line."""
+    resources = [item for item in unmatched if item.resource]
+    rest = [f"{_plain(item.service_name) or 'unnamed'} {_cents(item)}" for item in unmatched if not item.resource]
+    if resources:
+        yield "Resources that belong to no deployment:"
+        rows = [(_plain(item.resource), _plain(item.service_name), _cents(item)) for item in resources[:_MOST_LISTED]]
+        yield from _table(rows, right=(2,))
+        if (more := len(resources) - _MOST_LISTED) > 0:
+            yield f"  … and {more:,} more; --json lists all"
+    if rest:
+        more_services = f", and {len(rest) - _MOST_SERVICES} more" if len(rest) > _MOST_SERVICES else ""
+        yield f"Of no resource, by service: {', '.join(rest[:_MOST_SERVICES])}{more_services}"
 
 
 def _balance_lines(report: Reconciliation, one: OneCurrency) -> Iterator[str]:
@@ -214,7 +226,7 @@ def _balance_lines(report: Reconciliation, one: OneCurrency) -> Iterator[str]:
 def _unit_cost_lines(one: OneCurrency) -> Iterator[str]:
     if not one.unit_costs.by_model:
         return
-    yield f"{one.balance.currency} per million tokens, work alone; blended has everything:"
+    yield f"{one.balance.currency} per million tokens: classes by their work, blended by all that names the model:"
     rows = [("model", *(_words(item) for item in TokenClass), "blended")]
     for unit in (*one.unit_costs.by_model, one.unit_costs.in_all):
         classes = (_price(unit.classes[item].per_mtok) for item in TokenClass)
@@ -260,6 +272,10 @@ def _money(amount: Decimal | None) -> str:
         return "unknown"
     whole, _, digits = exact_text(abs(amount)).partition(".")
     return f"{'-' if amount < 0 else ''}{int(whole):,}.{digits.ljust(2, '0')}"
+
+
+def _cents(item: Unmatched) -> str:
+    return f"{item.billed:,.2f} {item.currency}"
 
 
 def _price(price: Price) -> str:

@@ -9,8 +9,8 @@ from collectors.reconciliation import reconciled, reconciliation_text
 from collectors.terminal import Json, Month, home, show
 from costlib.billing import decimal_from
 from costlib.books import CostBasis, IdlePolicy
-from costlib.errors import BadRecord, ConfigError
-from store.books import books, newest_full_month
+from costlib.errors import BadRecord, ConfigError, UnknownKey
+from store.books import books, month_of, newest_full_month
 from store.ledger import write
 from store.owners_file import load_rates
 from store.read import Snapshot, snapshot_of
@@ -24,7 +24,7 @@ def reconcile(
     ),
     idle: Annotated[IdlePolicy, typer.Option(help="Who is shown idle cost.")] = IdlePolicy.OWN_LINE,
     currency: Annotated[str, typer.Option(help="Only this one; all that were billed if left out.")] = "",
-    show_in: Annotated[str, typer.Option(help="Totals in this currency too, by the [[rate]]s of owners.toml.")] = "",
+    show_in: Annotated[str, typer.Option(help="Totals in this currency too, by the rates of owners.toml.")] = "",
     provider: Annotated[str, typer.Option(help="Whose invoice, lock or acceptance it is; all if left out.")] = "",
     account: Annotated[str, typer.Option(help="Billing account that it is of; all if left out.")] = "",
     invoice: Annotated[str, typer.Option(help="Write down the invoice's total, such as 1234.56.")] = "",
@@ -43,6 +43,7 @@ def reconcile(
         raise ConfigError("--explains needs a --note that says why.")
     with snapshot_of(home()) as snapshot:
         month = month or newest_full_month(snapshot)
+        _check_billed(snapshot, month, provider, account)
         code = currency or (_only_currency(snapshot, month) if invoice or explains else "")
     kinds = [
         kind
@@ -75,6 +76,21 @@ def reconcile(
         report = reconciled(found, idle, load_rates(home()), show_in, snapshot.is_sample)
     show(as_json, report, lambda: reconciliation_text(report))
     raise typer.Exit(int(not report.is_right))
+
+
+def _check_billed(snapshot: Snapshot, month: str, provider: str, account: str) -> None:
+    """What is written of a month, provider or account without a bill would speak of nothing, and nobody would know."""
+    month_of(month)
+    months = snapshot.months()
+    if month not in set(months["month"]):
+        raise UnknownKey("month", month, set(months["month"]), "the imported bills")
+    billed = months[months["month"] == month]
+    if provider:
+        if provider not in set(billed["provider"]):
+            raise UnknownKey("provider", provider, set(billed["provider"]), f"the bills of {month}")
+        billed = billed[billed["provider"] == provider]
+    if account and account not in set(billed["billing_account"]):
+        raise UnknownKey("account", account, set(billed["billing_account"]), f"the bills of {month}")
 
 
 def _only_currency(snapshot: Snapshot, month: str) -> str:

@@ -103,6 +103,7 @@ def trial_balance(
         notes=(
             *(f"{count} GPU charges: {note}" for note, count in sorted(notes.items()) if note),
             *_gaps(paid, servers, weights, split_of),
+            *_bought_ahead(basis, in_order),
         ),
     )
 
@@ -276,3 +277,8 @@ def _gaps(
         yield f"{model}: how its busy time divides into tokens is not known, so it counts as not measured"
     if busy and not any(model in busy for model, _ in weights):
         yield "no gateway log names a team: tokens belong to the team of their server's labels or bill, or to none"
+
+
+def _bought_ahead(basis: CostBasis, lines: Iterable[Line]) -> Iterable[str]:
+    if basis is CostBasis.BILLED and any(line.bucket is Bucket.COMMITMENT_PURCHASE for line in lines):
+        yield "what a commitment covers is billed at nothing; effective cost, and its prices, have their part of it"

@@ -2,13 +2,15 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from difflib import get_close_matches
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 from costlib.billing import exact_sum
 from costlib.books import NO_TEAM, ChargeGroup, ServerUse
@@ -109,7 +111,15 @@ def match(groups: Sequence[ChargeGroup], servers: Iterable[ServerUse], owners: O
     rules = [(rule, _checks(rule)) for rule in owners.rules]
     by_group = tuple(_match(group, evidence, rules) for group in groups)
     unmatched = tuple(group for group, found in zip(groups, by_group, strict=True) if not found.deployment_key)
-    return Matches(by_group=by_group, unmatched=unmatched, suggested=suggested_rules(unmatched, evidence.deployments))
+    matched = ((group, found.deployment_key) for group, found in zip(groups, by_group, strict=True))
+    suggested = suggested_rules(unmatched, evidence.deployments, ((group, key) for group, key in matched if key))
+    return Matches(by_group=by_group, unmatched=unmatched, suggested=suggested)
+
+
+def is_use(group: ChargeGroup) -> bool:
+    """Whether a charge is for something used, so that it can be somebody's: no tax, no credit, no commitment."""
+    statuses = (group.commitment_status.lower(), group.capacity_status.lower())
+    return group.charge_category.lower() in ("usage", "") and "unused" not in statuses
 
 
 def team_of(tags: Mapping[str, str]) -> str:
@@ -117,26 +127,39 @@ def team_of(tags: Mapping[str, str]) -> str:
     return next((value for key, value in sorted(tags.items()) if _plain_key(key) == "team"), NO_TEAM)
 
 
-def suggested_rules(groups: Iterable[ChargeGroup], deployments: Iterable[str] = ()) -> str:
-    """Rules for owners.toml that would match `groups`, the dearest first: by the most telling tag, else by resource.
+def suggested_rules(
+    groups: Iterable[ChargeGroup],
+    deployments: Iterable[str] = (),
+    matched: Iterable[tuple[ChargeGroup, str]] = (),
+) -> str:
+    """Rules for owners.toml that would match what was used of `groups`, the dearest first.
+
+    By the most telling tag, else by resource; `matched` are charges with the deployment that they have. A rule that
+    would also take charges of several deployments, which have found theirs, is not suggested.
 
     >>> bill = ChargeGroup(currency="USD", billed=Decimal("12.5"), tags={"env": "prod", "Team": "search"})
     >>> print(suggested_rules([bill], ["search-answers"]))
     [[rule]]
     deployment = "search-answers"  # is it? 12.50 USD billed
-    tag = { "Team" = "search" }
+    tag = { "team" = "search" }
     """
-    costs: dict[tuple[str, str], dict[str, list[Decimal]]] = {}
-    for group in groups:
-        if clue := _clue(group):
+    used = [group for group in groups if is_use(group)]
+    replicas: dict[str, set[str]] = defaultdict(set)
+    for name in {_called(group) for group in used}:
+        replicas[_series(name)].add(name)
+    several = {series for series, names in replicas.items() if series and len(names) > 1}
+    owners = _OwnersSoFar(matched)
+    costs: dict[_Clue, dict[str, list[Decimal]]] = {}
+    for group in used:
+        if clue := next((clue for clue in _clues(group, several) if len(owners.of(clue)) <= 1), None):
             costs.setdefault(clue, {}).setdefault(group.currency, []).append(group.billed)
-    known = sorted(set(deployments))
     totals = {
         clue: {currency: exact_sum(amounts) for currency, amounts in by_currency.items()}
         for clue, by_currency in costs.items()
     }
     dearest = sorted(totals, key=lambda clue: (-max(map(abs, totals[clue].values())), clue))[:_MOST_SUGGESTED]
-    return "\n\n".join(_suggestion(clue, totals[clue], known) for clue in dearest)
+    known = sorted(set(deployments))
+    return "\n\n".join(_suggestion(clue, totals[clue], owners.of(clue), known) for clue in dearest)
 
 
 class _Evidence:
@@ -260,34 +283,77 @@ def _plain_value(value: str) -> str:
     return re.sub(r"[^\w]|_", "", value.rpartition("/")[2].lower())
 
 
-def _clue(group: ChargeGroup) -> tuple[str, str] | None:
-    """The tag ("tag key", value) or the resource ("", glob) by which a group is best told apart."""
-    telling = {
-        _TELLING_TAGS.index(plain): (key, value)
-        for key, value in sorted(group.tags.items())
+class _Clue(NamedTuple):
+    """By what a rule could tell charges: a tag with its value, or a resource by its name or by how names begin."""
+
+    tag: str  # without prefix, case and separators; "": a resource
+    text: str
+    is_series: bool = False
+
+    @property
+    def glob(self) -> str:
+        return re.sub(r"([*?\[])", r"[\1]", self.text) + "*" * self.is_series
+
+
+def _clues(group: ChargeGroup, several: set[str]) -> Iterator[_Clue]:
+    """The most telling first. `several`: beginnings of names that more than one resource bears."""
+    telling = [
+        (_TELLING_TAGS.index(plain), plain, value)
+        for key, value in group.tags.items()
         if value and (plain := _plain_key(key)) in _TELLING_TAGS
-    }
-    if telling:
-        key, value = telling[min(telling)]
-        return key, _literal(value)
-    if name := group.resource_name or _last_part(group.resource_id):
-        # Replicas differ in a number at the end, behind a word; in an address every part is a number.
-        series = re.fullmatch(r"(.*[A-Za-z]\w*[-_])\d{1,4}", name)
-        return "", _literal(series[1]) + "*" if series else _literal(name)
-    return None
+    ]
+    for _, key, value in sorted(telling):
+        yield _Clue(key, value)
+    if name := _called(group):
+        if (series := _series(name)) in several:
+            yield _Clue("", series, is_series=True)
+        yield _Clue("", name)
 
 
-def _literal(text: str) -> str:
-    return re.sub(r"([*?\[])", r"[\1]", text)
+def _called(group: ChargeGroup) -> str:
+    return group.resource_name or _last_part(group.resource_id)
 
 
-def _suggestion(clue: tuple[str, str], totals: Mapping[str, Decimal], known: Sequence[str]) -> str:
-    key, value = clue
-    name = value.removesuffix("*").strip("-_") or value
-    near = get_close_matches(name, known, n=1, cutoff=0.4)
+def _series(name: str) -> str:
+    """How the names of replicas begin, which differ in a number behind a word; in an address every part is one.
+
+    >>> _series("vllm-12"), _series("ip-10-0-0-7")
+    ('vllm-', '')
+    """
+    found = re.fullmatch(r"(.*[A-Za-z]\w*[-_])\d{1,4}", name)
+    return found[1] if found else ""
+
+
+class _OwnersSoFar:
+    """The deployments that charges have found without a rule, by what a rule could tell these charges."""
+
+    def __init__(self, matched: Iterable[tuple[ChargeGroup, str]]) -> None:
+        self.by_tag: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self.by_name: dict[str, set[str]] = defaultdict(set)
+        for group, deployment in matched:
+            for key, value in group.tags.items():
+                self.by_tag[_plain_key(key), value.lower()].add(deployment)
+            for name in _names(group):
+                self.by_name[name.lower()].add(deployment)
+
+    def of(self, clue: _Clue) -> set[str]:
+        text = clue.text.lower()
+        if clue.tag:
+            return self.by_tag.get((clue.tag, text), set())
+        if clue.is_series:
+            return set().union(*(found for name, found in self.by_name.items() if name.startswith(text)))
+        return self.by_name.get(text, set())
+
+
+def _suggestion(clue: _Clue, totals: Mapping[str, Decimal], owners: set[str], known: Sequence[str]) -> str:
+    """The owner of charges that are told by the same, else the deployment whose key is most like the clue."""
+    name = clue.text.strip("-_") or clue.text
+    near = [*owners, *get_close_matches(name, known, n=1, cutoff=0.4), name]
     billed = " + ".join(f"{amount:,.2f} {currency}" for currency, amount in sorted(totals.items()))
-    where = f"tag = {{ {_quoted(key)} = {_quoted(value)} }}" if key else f"resource = {_quoted(value)}"
-    return f"[[rule]]\ndeployment = {_quoted(near[0] if near else name)}  # is it? {billed} billed\n{where}"
+    where = (
+        f"tag = {{ {_quoted(clue.tag)} = {_quoted(clue.glob)} }}" if clue.tag else f"resource = {_quoted(clue.glob)}"
+    )
+    return f"[[rule]]\ndeployment = {_quoted(near[0])}  # is it? {billed} billed\n{where}"
 
 
 def _quoted(text: str) -> str:

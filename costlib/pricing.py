@@ -51,7 +51,8 @@ Price = TypeVar("Price", GpuPrice, TokenPrice)
 def price_at(prices: Iterable[Price], key: str, on: date) -> Price:
     """The entry of `key` in force on day `on`: the latest with valid_from <= on.
 
-    Raises ConfigError when the first price of `key` starts after `on`, UnknownKey when there is none.
+    Raises ConfigError when the first price of `key` starts after `on`, or two start on the day that counts;
+           UnknownKey when there is none.
     """
     known = tuple(prices)
     entries = sorted((p for p in known if p.key == key), key=lambda p: p.valid_from)
@@ -61,7 +62,10 @@ def price_at(prices: Iterable[Price], key: str, on: date) -> Price:
     if not in_force:
         first = entries[0].valid_from
         raise ConfigError(f"price {key!r} is not known on {on}: its first entry starts {first}. Choose a later as_of.")
-    return in_force[-1]
+    latest = in_force[-1]
+    if sum(p.valid_from == latest.valid_from for p in in_force) > 1:
+        raise ConfigError(f"price {key!r} has two entries from {latest.valid_from}; delete one of them.")
+    return latest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,7 +97,7 @@ def statements_of(manifest: Manifest, arrived: Mapping[BatchKey, Sums]) -> dict[
     for key, sums in arrived.items():
         for number in sorted(sums.files):
             found[key] = statement_of(entries[number])
-            other = told.setdefault(key[:3], found[key])
+            other = told.setdefault((_payer(key), key.period_start), found[key])
             if other != found[key]:
                 raise BadRecord(
                     f"{entries[number].file_name} is a {found[key]} statement of {_name(key)}, and another file of the"
@@ -146,17 +146,21 @@ def _name(key: BatchKey) -> str:
 
 
 def _rivals(key: BatchKey, statement: str, batches: Sequence[Row]) -> list[Row]:
-    """Of these batches of a period those that tell the same cost. Providers go by several names, accounts do not."""
+    """Of these batches of a period those that tell the same cost."""
     if key.evidence_of:
         return []
     return [
         batch
         for batch in batches
-        if not batch.is_evidence
-        and batch.statement != statement
-        and batch.billing_account == key.billing_account
-        and (key.billing_account is not None or batch.provider == key.provider)
+        if not batch.is_evidence and batch.statement != statement and _payer(batch) == _payer(key)
     ]
+
+
+def _payer(of: Row | BatchKey) -> tuple[bool, str | None]:
+    """Whose bill it is, as every export spells it: by the account, of which some give the whole path and some only the
+    last part; a provider goes by several names, and counts where there is no account."""
+    account = of.billing_account
+    return account is not None, of.provider if account is None else account.rstrip("/").rpartition("/")[2].lower()
 
 
 def _of_scheme(connection: Connection, folder: Path, starts: set[datetime]) -> list[Row]:

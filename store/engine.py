@@ -3,8 +3,9 @@
 import re
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -61,7 +62,14 @@ def aware(moment: datetime | None) -> datetime | None:
 
 
 def _engine(path: Path, connect_args: dict[str, object]) -> Engine:
-    return create_engine(URL.create("duckdb", database=str(path)), poolclass=NullPool, connect_args=connect_args)
+    engine = create_engine(URL.create("duckdb", database=str(path)), poolclass=NullPool, connect_args=connect_args)
+    event.listen(engine, "connect", _keep_quiet)
+    return engine
+
+
+def _keep_quiet(connection: Any, _: object) -> None:
+    """Run as `python -c`, DuckDB draws a progress bar on stdout, in the midst of what a command prints as JSON."""
+    connection.cursor().execute("SET enable_progress_bar = false")
 
 
 def _explained(path: Path, error: DBAPIError) -> Exception:

@@ -33,20 +33,23 @@ _GROUP_ROWS_COUNT = 122_880
 # Half-built segments of a killed import, and answers nobody fetched, are swept after this.
 _KEPT_FOR = timedelta(days=1)
 
+# Few texts of a bill are different; each is kept once per group of rows.
+_TEXT = pa.dictionary(pa.int32(), pa.string())
 _ARROW_OF_KIND = {
     ColumnKind.MONEY: pa.decimal128(MONEY_PRECISION, MONEY_SCALE),
     ColumnKind.QUANTITY: pa.decimal128(MONEY_PRECISION, MONEY_SCALE),
     ColumnKind.TIME: pa.timestamp("us"),
-    ColumnKind.TEXT: pa.string(),
-    ColumnKind.JSON: pa.string(),
+    ColumnKind.TEXT: _TEXT,
+    ColumnKind.JSON: _TEXT,
 }
 # What a billing format yields: FOCUS columns, typed, and everything else a file had as one JSON text.
 CHARGE_ROWS = pa.schema(
     [pa.field("row_number", pa.int64())]
     + [pa.field(name, _ARROW_OF_KIND[kind]) for name, kind in FOCUS_COLUMNS.items()]
-    + [pa.field("extra", pa.string())]
+    + [pa.field("extra", _TEXT)]
 )
 SEGMENT_ROWS = CHARGE_ROWS.insert(0, pa.field("file_number", pa.int64()))
+_TEXT_COLUMNS = [field.name for field in SEGMENT_ROWS if field.type == _TEXT]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +104,9 @@ class SegmentBuilder:
 
     def __enter__(self) -> "SegmentBuilder":
         self._building.mkdir(parents=True)
-        self._parquet = pq.ParquetWriter(self._building / _ROWS, SEGMENT_ROWS, compression="zstd")
+        self._parquet = pq.ParquetWriter(
+            self._building / _ROWS, SEGMENT_ROWS, compression="zstd", use_dictionary=_TEXT_COLUMNS
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -131,7 +136,9 @@ class SegmentBuilder:
 
     def _flush(self) -> None:
         if self._waiting_count:
-            self._parquet.write_table(pa.Table.from_batches(self._waiting), row_group_size=2 * _GROUP_ROWS_COUNT)
+            # Arrow writes texts as they are coded only where all have the same code.
+            rows = pa.Table.from_batches(self._waiting).unify_dictionaries()
+            self._parquet.write_table(rows, row_group_size=2 * _GROUP_ROWS_COUNT)
         self._waiting, self._waiting_count = [], 0
 
 

@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Connection, Select, and_, func, select
+import pyarrow as pa
+from sqlalchemy import Connection, Select, Table, bindparam, func, select
 from sqlalchemy.sql import ColumnElement, FromClause
 
 from costlib.errors import UnknownKey
@@ -20,7 +22,7 @@ from store.read_targets import Servers
 from store.rollup import of_samples, over_engines, over_time
 from store.samples import bounds_from
 from store.schema import BUCKETS, histogram_bounds, target, usage_hour, usage_minute, usage_sample
-from store.sql import BINS, frame, time_bin
+from store.sql import BINS, arrow, as_frame, time_bin
 
 KEYS = {
     "engine": ("target_key", "model_key", "engine_key"),
@@ -51,21 +53,15 @@ class Window:
         if self.per not in KEYS:
             raise UnknownKey("grouping", self.per, KEYS)
 
-    def holds(self, column: ColumnElement[datetime]) -> ColumnElement[bool]:
-        return and_(column >= naive(self.start), column < naive(self.end))
-
 
 def windows(connection: Connection, window: Window, servers: Servers, reaches: "Reach") -> pd.DataFrame:
     """One row per bin and group; see `Snapshot.windows`."""
-    rows = _rows(window, reaches)
-    keys = KEYS[window.per]
-    bin_start = None if window.bin == TOTAL else time_bin(window.bin, rows.c.bin_start)
-    result = frame(connection, _summed(window, rows).order_by(*(["bin_start"] if bin_start is not None else []), *keys))
-    members = _members(connection, window, rows, bin_start)
+    span = {"start": naive(window.start), "end": naive(window.end)}
+    sums, members_of = _statements(_source(window, reaches), window.bin, window.per)
+    members = as_frame(arrow(connection, members_of, span))
+    result = _with_derived(_with_quantiles(connection, arrow(connection, sums, span)))
     if window.bin == TOTAL and window.per != "model":
-        result = _with_silent(result, window, servers, members)
-    result = _with_quantiles(connection, result)
-    result = _with_derived(result)
+        result = _with_silent(result, window, servers)
     return _with_states(result, window, servers, members)
 
 
@@ -83,54 +79,58 @@ class Reach:
         return cls(samples_from=published_at - samples_kept, minutes_from=minutes)
 
 
-def _rows(window: Window, reaches: Reach) -> FromClause:
+def _source(window: Window, reaches: Reach) -> Table:
     """The finest rows that reach back to the start, where fineness matters: at ends that are not on the hour."""
     if window.bin == "minute":
-        return _within(usage_minute, window)
+        return usage_minute
     if window.bin != TOTAL:
-        return _within(usage_hour, window)
-    if window.end - window.start <= _SAMPLES_FOR and window.start >= reaches.samples_from:
-        return of_samples(usage_sample, None).where(window.holds(usage_sample.c.scraped_at)).subquery()
-    on_the_hour = not any(moment.minute or moment.second or moment.microsecond for moment in (window.start, window.end))
+        return usage_hour
     is_short = window.end - window.start <= _SAMPLES_FOR
+    if is_short and window.start >= reaches.samples_from:
+        return usage_sample
+    on_the_hour = not any(moment.minute or moment.second or moment.microsecond for moment in (window.start, window.end))
     if (window.start >= reaches.minutes_from and not on_the_hour) or is_short:
-        return _within(usage_minute, window)
-    return _within(usage_hour, window)
+        return usage_minute
+    return usage_hour
 
 
-def _within(table: FromClause, window: Window) -> FromClause:
-    return select(table).where(window.holds(table.c.bin_start)).subquery()
+@cache
+def _statements(source: Table, bin: str, per: str) -> tuple[Select, Select]:
+    """The sums and the members of windows of one kind. Built once: with their many columns that takes a while."""
+    moment = source.c.scraped_at if source is usage_sample else source.c.bin_start
+    rows = of_samples(source, None) if source is usage_sample else select(source)
+    rows = rows.where(moment >= bindparam("start"), moment < bindparam("end")).subquery()
+    bin_start = None if bin == TOTAL else time_bin(bin, rows.c.bin_start)
+    return _summed(rows, bin, per), _members(rows, bin_start, per)
 
 
-def _summed(window: Window, rows: FromClause) -> Select:
-    keys = KEYS[window.per]
-    if window.per != "engine":
+def _summed(rows: FromClause, bin: str, per: str) -> Select:
+    keys = KEYS[per]
+    if per != "engine":
         named = rows.outerjoin(target, target.c.target_key == rows.c.target_key)
         columns = {name: _deployment(rows) if name == "deployment_key" else rows.c[name] for name in keys}
         rows = over_engines(rows, columns).select_from(named).subquery()
-    bin_start = None if window.bin == TOTAL else time_bin(window.bin, rows.c.bin_start)
-    return over_time(rows, keys, bin_start)
+    if bin == TOTAL:
+        return over_time(rows, keys).order_by(*keys)
+    return over_time(rows, keys, time_bin(bin, rows.c.bin_start)).order_by("bin_start", *keys)
 
 
 def _deployment(rows: FromClause) -> ColumnElement[str]:
     return func.coalesce(target.c.deployment_key, rows.c.target_key)
 
 
-def _members(
-    connection: Connection, window: Window, rows: FromClause, bin_start: ColumnElement[datetime] | None
-) -> pd.DataFrame:
+def _members(rows: FromClause, bin_start: ColumnElement[datetime] | None, per: str) -> Select:
     """Which servers each group of each bin is made of."""
-    keys = KEYS[window.per]
-    columns = {name: _deployment(rows) if name == "deployment_key" else rows.c[name] for name in keys}
+    columns = {name: _deployment(rows) if name == "deployment_key" else rows.c[name] for name in KEYS[per]}
     columns |= {"member_key": rows.c.target_key}
     if bin_start is not None:
         columns["bin_start"] = bin_start
     named = rows.outerjoin(target, target.c.target_key == rows.c.target_key)
     labelled = [expression.label(name) for name, expression in columns.items()]
-    return frame(connection, select(*labelled).select_from(named).distinct())
+    return select(*labelled).select_from(named).distinct()
 
 
-def _with_silent(result: pd.DataFrame, window: Window, servers: Servers, members: pd.DataFrame) -> pd.DataFrame:
+def _with_silent(result: pd.DataFrame, window: Window, servers: Servers) -> pd.DataFrame:
     """Rows without a figure for servers that were asked in the window and of which nothing is known in it."""
     key = "deployment_key" if window.per == "deployment" else "target_key"
     asked = servers.asked(window.start, window.end)
@@ -138,21 +138,26 @@ def _with_silent(result: pd.DataFrame, window: Window, servers: Servers, members
     silent = sorted(names - set(result[key]))
     if not silent:
         return result
-    extra = pd.DataFrame({key: silent}).reindex(columns=result.columns)
-    return pd.concat([result, extra.astype(result.dtypes.to_dict())], ignore_index=True)
+    longer = result.reindex(range(len(result) + len(silent)))
+    longer.loc[len(result) :, key] = silent
+    return longer
 
 
-def _with_quantiles(connection: Connection, result: pd.DataFrame) -> pd.DataFrame:
+def _with_quantiles(connection: Connection, rows: pa.Table) -> pd.DataFrame:
+    """The rows with the quantiles of their buckets instead of these: far fewer columns."""
     stored = connection.execute(select(histogram_bounds.c.bounds_id, histogram_bounds.c.bounds))
     bounds = {row.bounds_id: bounds_from(row.bounds) for row in stored}
     found: dict[str, np.ndarray] = {}
     for name in HISTOGRAMS:
-        ids = [item if isinstance(item, str) else None for item in result[f"{name}_bounds_id"]]
-        increments = result[list(BUCKETS[name])].to_numpy(dtype=float, na_value=0.0)
+        ids = rows[f"{name}_bounds_id"].to_pylist()
+        buckets = [rows[bucket].to_numpy() for bucket in BUCKETS[name]]
+        increments = np.nan_to_num(np.column_stack(buckets).astype(float))
         values = quantiles_by_bounds(ids, increments, bounds, tuple(QUANTILES.values()))
         found |= {f"{name}_{label}": array for label, array in zip(QUANTILES, values, strict=True)}
-    dropped = [column for name in HISTOGRAMS for column in (f"{name}_bounds_id", *BUCKETS[name])]
-    return pd.concat([result.drop(columns=dropped), pd.DataFrame(found, index=result.index)], axis=1)
+    result = as_frame(
+        rows.drop_columns([column for name in HISTOGRAMS for column in (f"{name}_bounds_id", *BUCKETS[name])])
+    )
+    return pd.concat([result, pd.DataFrame(found, index=result.index)], axis=1)
 
 
 def _with_derived(result: pd.DataFrame) -> pd.DataFrame:

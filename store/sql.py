@@ -1,6 +1,6 @@
 """The few pieces of SQL that differ between databases. Everything else in store/ is plain SQLAlchemy Core."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -142,8 +142,17 @@ def _copy_to_parquet(element: _CopyToParquet, compiler: Any, **kw: Any) -> str:
 
 def frame(connection: Connection, statement: Select) -> pd.DataFrame:
     """The result as a frame: times aware in UTC, money Decimal, whole numbers Int64 so that NULL stays apart from 0."""
-    result: Any = connection.execute(statement.execution_options(duckdb_arrow=True))
-    rows: pa.Table = result.arrow
+    return as_frame(arrow(connection, statement))
+
+
+def arrow(connection: Connection, statement: Select, values: Mapping[str, Any] | None = None) -> pa.Table:
+    """The result as the database hands it over; with `values` for its parameters."""
+    result: Any = connection.execute(statement.execution_options(duckdb_arrow=True), values)
+    return result.arrow
+
+
+def as_frame(rows: pa.Table) -> pd.DataFrame:
+    """See `frame`."""
     for index, field in enumerate(rows.schema):
         if pa.types.is_timestamp(field.type):
             rows = rows.set_column(index, field.name, rows[field.name].cast(pa.timestamp("us", tz="UTC")))

@@ -1,5 +1,6 @@
 """The one process that may change the store: scrapes and bills go in, snapshots come out."""
 
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -48,6 +49,7 @@ _FORGET_EVERY = timedelta(hours=1)
 
 # The files this process has open for writing: DuckDB's lock keeps other processes out, not a second Writer in here.
 _open: set[Path] = set()
+_opening = threading.Lock()
 
 
 class Writer:
@@ -67,10 +69,13 @@ class Writer:
         self._home, self._clock = home, clock
         home.make()
         self._live = home.live.resolve()
-        if self._live in _open:
-            raise StoreBusy(f"{home.live} is already being written by this process; use the writer that has it open.")
-        self._connection = open_live(self._live)
-        _open.add(self._live)
+        with _opening:
+            if self._live in _open:
+                raise StoreBusy(
+                    f"{home.live} is already being written by this process; use the writer that has it open."
+                )
+            self._connection = open_live(self._live)
+            _open.add(self._live)
         try:
             migrate(self._connection, self._live, clock())
             with self._connection.begin():

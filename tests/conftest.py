@@ -4,10 +4,33 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from store.home import Home
 from store.writer import Writer
 from tests.store.builders import frozen
+
+# Properties are about results, never about time: a loaded machine must not fail them.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+
+# `./dev test` hands whole files to its workers in this order: begun last, one of these would be waited for alone.
+LONGEST = (
+    "e2e/test_dashboard.py",
+    "pages/test_every_page.py",
+    "e2e/test_live_page.py",
+    "store/test_bills_oracle.py",
+    "e2e/test_server.py",
+    "store/test_batches.py",
+    "store/test_books.py",
+    "ui/test_spend.py",
+    "cli/test_verbs.py",
+)
+ORDER = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: ORDER.get(item.path, len(ORDER)))
 
 
 @pytest.fixture

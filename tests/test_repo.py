@@ -11,9 +11,12 @@ import pytest
 from typer.main import get_command
 
 from cli import app
+from collectors.billing import formats
 from costlib.billing import MONEY_COLUMNS
+from costlib.books import Bucket, IdlePolicy
 from costlib.estimate import Basis
 from costlib.levers import LEVERS
+from costlib.token_split import SplitMethod
 from costlib.units import UNIT_OF_SUFFIX
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -249,6 +252,15 @@ def test_the_readme_names_every_command() -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
     assert len(commands) > 3
     assert not unnamed(commands, README.read_text(encoding="utf-8"))
+
+
+def test_the_readme_names_every_billing_format_and_idle_policy() -> None:
+    assert not unnamed([*formats(), *IdlePolicy], README.read_text(encoding="utf-8"))
+
+
+def test_the_method_names_every_bucket_and_every_way_to_split_and_to_spread() -> None:
+    method = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
+    assert not unnamed([*Bucket, *SplitMethod, *IdlePolicy], method)
 
 
 LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)#\s]+)")

@@ -36,7 +36,7 @@ WORDS: dict[Bucket, tuple[str, str]] = {
     Bucket.SUPPORT_AND_LICENCE: ("Support and licences", "on the invoice"),
     Bucket.CREDIT: ("Credits", "taken off by the provider"),
     Bucket.CORRECTION: ("Corrections", "of earlier periods, refunds among them"),
-    Bucket.TAX: ("Tax", ""),
+    Bucket.TAX: ("Tax", "on sales, value added or goods"),
     Bucket.ROUNDING: ("Rounding", "the provider's own line"),
 }
 BASES = {"effective": "Effective (amortised)", "billed": "Billed (invoice)"}
@@ -146,7 +146,7 @@ def small_print(balance: TrialBalance) -> list[str]:
     spent = "amortised over what it was used for" if balance.basis is CostBasis.EFFECTIVE else "as invoiced"
     said = [
         f"{balance.month}, {spent}, by billing period, in {balance.currency}.",
-        balance.method and f"Busy GPU cost into tokens by {balance.method}",
+        balance.method and f"How busy GPU time became tokens: {balance.method}",
         *balance.notes,
     ]
-    return [text.label(line.rstrip(".") + ".", text.A_PARAGRAPH) for line in said if line]
+    return [text.label(line[0].upper() + line[1:].rstrip(".") + ".", text.A_PARAGRAPH) for line in said if line]

@@ -127,13 +127,14 @@ def sections(frames: Frames, today: data.Today, keys: Iterable[Key] | None = Non
     replicas, recent_replicas = (
         replicas_of(engines, frames) for engines in (frames.engines_now, frames.engines_recent)
     )
-    now, recent, minutes = (with_rates(rows) for rows in (frames.now, frames.recent, frames.minutes))
+    now, recent = (_by_key(with_rates(rows)) for rows in (frames.now, frames.recent))
+    minutes = with_rates(frames.minutes)
     return [
         Section(
             deployment_key=key[0],
             model_key=key[1],
-            now=_row(now, key) or {"state": DataState.GAP, "why": "", "samples_count": 0},
-            recent={**(_row(recent, key) or {}), **_kv_p95(its_minutes)},
+            now=now.get(key) or {"state": DataState.GAP, "why": "", "samples_count": 0},
+            recent={**recent.get(key, {}), **_kv_p95(its_minutes)},
             minutes=its_minutes,
             replicas=_of(replicas, key, or_silent=True),
             devices=_devices(frames.devices, key[0]),
@@ -155,15 +156,14 @@ def _of(rows: pd.DataFrame, key: Key, or_silent: bool = False) -> pd.DataFrame:
     return rows[(rows["deployment_key"] == key[0]) & (is_model | rows["model_key"].isna() if or_silent else is_model)]
 
 
-def _row(rows: pd.DataFrame, key: Key) -> Row | None:
-    found = _of(rows, key).to_dict("records")
-    return found[0] if found else None
+def _by_key(rows: pd.DataFrame) -> dict[Key, Row]:
+    return {(row["deployment_key"], row["model_key"]): row for row in rows.to_dict("records")}
 
 
 def _shares(every: pd.DataFrame, mine: pd.DataFrame) -> bool:
     """Whether one of these engines serves another model as well."""
     place = ["target_key", "engine_key"]
-    others = every[every["model_key"].notna()].merge(mine[place], on=place) if len(mine) else mine
+    others = every.loc[every["model_key"].notna(), place].merge(mine[place], on=place) if len(mine) else mine
     return len(others) > len(mine)
 
 
@@ -196,8 +196,8 @@ def replicas_of(engines: pd.DataFrame, frames: Frames) -> pd.DataFrame:
     found = pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*ENGINE, *_ADDED])
     several = found.duplicated("target_key", keep=False)
     found["replica"] = [
-        f"{row.target_key} · {row.engine_key}" if many and not pd.isna(row.engine_key) else row.target_key
-        for row, many in zip(found.itertuples(), several, strict=True)
+        f"{target_key} · {engine_key}" if many and not pd.isna(engine_key) else target_key
+        for target_key, engine_key, many in zip(found["target_key"], found["engine_key"], several, strict=True)
     ]
     return found
 
@@ -217,7 +217,7 @@ def holes(minutes: pd.DataFrame, engines: pd.DataFrame) -> list[pd.Timestamp]:
     then is not what all of them did."""
     if minutes.empty or engines.empty:
         return []
-    mine = minutes.merge(engines[ENGINE], on=ENGINE)
+    mine = minutes[[*ENGINE, "bin_start", "coverage_s"]].merge(engines[ENGINE], on=ENGINE)
     if mine.empty:
         return []
     seen = mine.pivot_table(index="bin_start", columns=ENGINE, values="coverage_s", aggfunc="sum")

@@ -61,4 +61,5 @@ def footer(found: data.Snapshot | None, *lines: str) -> None:
     """The small print: what the figures rest on, and which snapshot they are from."""
     sample = "Sample data: an invented fleet, priced from real list prices. " if found and found.is_sample else ""
     stamp = f" Snapshot {text.label(found.id)}." if found else ""
-    st.caption(sample + " ".join(lines) + stamp)
+    with st.container(key="page-foot"):
+        st.caption(sample + " ".join(lines) + stamp)

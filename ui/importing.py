@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ _ASIDE = "uploads"
 _JOB, _KEPT, _SAID = "import-job", "import-kept", "import-said"
 PREVIEW_WITHIN_S = 120.0
 LOOK_EVERY_S = 1
+KEPT_FOR = timedelta(days=1)
 LONGEST_ANSWER = 3000
 
 
@@ -87,7 +89,9 @@ def _kept(upload: Any) -> Path:
     before = st.session_state.get(_KEPT)
     if before and before[0] == upload.file_id and before[1].exists():
         return before[1]
-    folder = data.home().path / _ASIDE / secrets.token_hex(8)
+    aside = data.home().path / _ASIDE
+    _sweep(aside)
+    folder = aside / secrets.token_hex(8)
     folder.mkdir(parents=True)
     path = folder / (Path(upload.name.replace("\\", "/")).name.lstrip(".") or "upload")
     path.write_bytes(upload.getbuffer())
@@ -145,6 +149,13 @@ def _running() -> None:
     st.progress(min(fraction or 0.0, 1.0), text=f"Importing {text.label(job.name)}: {text.label(words)}")
     if st.button("Cancel", icon=":material/cancel:", key="bill-cancel", help="Nothing is stored before it is whole."):
         job.process.send_signal(signal.SIGINT)
+
+
+def _sweep(aside: Path) -> None:
+    """Uploads of windows that were closed before they were imported."""
+    for folder in aside.iterdir() if aside.is_dir() else ():
+        if folder.stat().st_mtime < (data.now() - KEPT_FOR).timestamp():
+            _forget(folder)
 
 
 def _forget(folder: Path) -> None:

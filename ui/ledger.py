@@ -1,5 +1,6 @@
 """What a person says of a month: an invoice's total, a difference with its owner, a lock. Written through the store."""
 
+import pandas as pd
 import streamlit as st
 
 from costlib.billing import decimal_from
@@ -14,8 +15,11 @@ from ui.reconciliation import account_name, statements_in
 WRITTEN = "reconciliation-written"
 
 
-def writing(found: Books, balance: TrialBalance) -> None:
-    """What a person says of the month: an invoice's total, a difference with its owner, a lock."""
+def writing(found: Books, balance: TrialBalance, known: pd.DataFrame) -> None:
+    """What a person says of the month: an invoice's total, a difference with its owner, a lock.
+
+    known    all months, as Snapshot.months() has them
+    """
     if message := st.session_state.pop(WRITTEN, None):
         st.success(message, icon=":material/check_circle:")
     mine = statements_in(found, balance.currency)
@@ -42,6 +46,10 @@ def writing(found: Books, balance: TrialBalance) -> None:
         if st.form_submit_button("Save the difference", key="note-save"):
             _submit("note", LedgerKind.NOTE, balance.month, chosen, amount)
     is_locked = chosen.state == "locked"
+    if _waits(known, balance.month, chosen):
+        st.warning("A later delivery of this month differs and waits, because the month is locked.")
+        if st.button("Accept what waits", icon=":material/done_all:", key="accept"):
+            _submit("lock", LedgerKind.ACCEPT, balance.month, chosen, None)
     if st.button(
         "Unlock the month" if is_locked else "Lock the month",
         icon=":material/lock_open:" if is_locked else ":material/lock:",
@@ -49,6 +57,13 @@ def writing(found: Books, balance: TrialBalance) -> None:
         help="A locked month keeps its figures: a later delivery that differs waits until someone accepts it.",
     ):
         _submit("lock", LedgerKind.UNLOCK if is_locked else LedgerKind.LOCK, balance.month, chosen, None)
+
+
+def _waits(known: pd.DataFrame, month: str, account: Statement) -> bool:
+    of_month = known[(known["month"] == month) & (known["pending_count"] > 0)]
+    keys = zip(of_month["provider"], of_month["billing_account"], strict=True)
+    wanted = (account.provider, account.billing_account)
+    return any(all(not mine or mine == theirs for mine, theirs in zip(wanted, key, strict=True)) for key in keys)
 
 
 def _submit(form: str, kind: LedgerKind, month: str, account: Statement, amount: str | None) -> None:

@@ -123,6 +123,8 @@ def break_even(
         )  # fmt: skip
     frame = layout(
         palette, 320, shapes=shapes, annotations=notes,
+        # Above the lines: below them is the axis' title, which the legend would cover on a narrow screen.
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"color": palette.muted}},
         xaxis={"type": "log", "showgrid": False, "exponentformat": "B", "ticksuffix": "", "nticks": 6, "dtick": 1,
                "title": {"text": "tokens a month", "font": {"size": 11, "color": palette.muted}}},
         yaxis={"type": "log", "tickprefix": "$", "tickformat": ",.2~s", "dtick": 1},

@@ -54,7 +54,7 @@ def panel(found: Books, today: data.Today) -> None:
         help="Of the same model where the catalogue has one, else of every model it knows.",
     )  # fmt: skip
     operations = right.number_input(
-        "Operations, USD a month", min_value=0, max_value=1_000_000, value=DEFAULT_OPERATIONS_USD, step=500, key="ops",
+        "Operations, USD a month", min_value=0, max_value=int(MEGA), value=DEFAULT_OPERATIONS_USD, step=500, key="ops",
         help="People and tools that an API would not need. Assumed: half of an engineer.",
     )  # fmt: skip
     busy = last.slider("Replicas filled to", 10, 100, 70, 5, format="%d%%", key="fill", help="Headroom for the peak.")

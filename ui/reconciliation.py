@@ -8,6 +8,7 @@ import streamlit as st
 
 from costlib.billing import exact_sum, exact_text
 from costlib.books import Bucket, ChargeGroup, TrialBalance
+from costlib.ownership import is_use
 from costlib.units import SECONDS_PER_DAY
 from store.books import Books, Statement
 from store.records import LedgerKind
@@ -96,13 +97,13 @@ def trial_balance(balance: TrialBalance) -> None:
     shown = pd.DataFrame(
         {
             "Line": [*(row.name for row in rows), "Total"],
-            "What it is": [*(row.what for row in rows), f"the {balance.month} bill"],
             f"{balance.currency}": [
                 *(text.cents(row.amount, balance.currency) for row in rows),
                 text.cents(exact_sum(row.amount for row in rows), balance.currency),
             ],
             "Share": [*(text.percent(row.share, 1) for row in rows), text.percent(1.0, 1)],
             "Known by": [*(row.known_by for row in rows), ""],
+            "What it is": [*(row.what for row in rows), f"the {balance.month} bill"],
         }
     )
     st.dataframe(
@@ -204,7 +205,7 @@ def restatements(found: data.Snapshot, month: str) -> None:
 
 def unmatched(found: Books) -> None:
     """GPUs and other resources that belong to no deployment, the dearest first, and the rules that would match them."""
-    groups = [group for group in found.matches.unmatched if group.resource_id or group.resource_name]
+    groups = [g for g in found.matches.unmatched if is_use(g) and (g.resource_id or g.resource_name)]
     if not groups:
         st.caption("Every resource on the bill belongs to a deployment.")
         return

@@ -1,6 +1,5 @@
 """The parts of Unit cost: prices by token class, the bridge from list price to tokens, and how the split was made."""
 
-from collections import defaultdict
 from collections.abc import Mapping
 from decimal import Decimal
 
@@ -52,12 +51,7 @@ METHODS = {
 
 
 def costs(found: Books, balance: TrialBalance, policy: IdlePolicy) -> UnitCosts:
-    requests: dict[str, int | None] = defaultdict(int)
-    for server in found.servers:
-        before = requests[server.model_key]
-        known = before is not None and server.requests_count is not None
-        requests[server.model_key] = before + server.requests_count if known else None  # type: ignore[operator]
-    return unit_costs(balance, requests, spread_idle(balance, policy, found.owners))
+    return unit_costs(balance, found.requests, spread_idle(balance, policy, found.owners, found.servers))
 
 
 def policy_choice() -> IdlePolicy:

@@ -7,6 +7,7 @@ after the rows of the file, billed at 0, so that buying and wasting stay two thi
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from decimal import Context, Decimal, Inexact
 from functools import lru_cache
@@ -59,7 +60,7 @@ _KIND_FLAGS = ("line_item_tax_type", "reservation_reservation_arn", names.SPLIT_
 
 def focus_chunks(source: BillingSource) -> Iterator[Chunk]:
     """The rows of a report under FOCUS names, and after them what commitments cost that nobody used."""
-    header = {names.canonical(name) for name in header_of(source.head())}
+    header = Counter(names.canonical(name) for name in header_of(source.head()))
     _check_header(source, header)
     has_net = names.NET in header and uses_net(source)
     unused: list[dict[str, str | None]] = []
@@ -73,8 +74,11 @@ def focus_chunks(source: BillingSource) -> Iterator[Chunk]:
         yield Chunk(source=source, columns=columns, first_row=next_row, lines=None)
 
 
-def _check_header(source: BillingSource, header: set[str]) -> None:
-    given = header | ({"line_item_currency_code"} if source.currency else set())
+def _check_header(source: BillingSource, header: Counter[str]) -> None:
+    twice = [f"{name} ({legacy})" for name, legacy in names.REQUIRED.items() if header[name] > 1]
+    if twice:
+        raise BadRecord(f"{source.name} has the column {', '.join(twice)} in two spellings; export it again with one")
+    given = header.keys() | ({"line_item_currency_code"} if source.currency else set())
     missing = [f"{name} ({legacy})" for name, legacy in names.REQUIRED.items() if name not in given]
     if missing:
         raise BadRecord(

@@ -2,16 +2,24 @@
 
 import ast
 import json
+import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
 from collectors.billing._json import text_of
+from collectors.billing._native import is_blank
+from collectors.billing._typed import time_from
+from costlib.billing import exact_text
+from costlib.errors import BadRecord
 
 _DECODER = json.JSONDecoder(parse_float=Decimal, parse_int=Decimal)
 _CONSTANTS = {"null": None, "true": True, "false": False, "nan": None}
 # Names that data frames put around a value; what stands inside them is the value.
 _WRAPPERS = ("Decimal", "array", "list", "tuple")
+# As programs write numbers: 007 and 12e4 are names.
+_NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]\d{1,2})?", re.ASCII)
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[T ].+", re.ASCII)
 
 
 def value_of(cell: str) -> Any:
@@ -90,3 +98,38 @@ def pairs_of(cell: str | None) -> dict[str, str]:
         members = [(record["key"], record.get("value"))] if "key" in record else record.items()
         pairs |= {str(key): text_of(value) or "" for key, value in members}
     return pairs
+
+
+def one_spelling(cell: str | None) -> str | None:
+    """A cell as every shape of the export would have it: numbers, times and lists differ between CSV and JSON.
+
+    >>> one_spelling("1.0"), one_spelling("2026-10-02 09:14:55 UTC"), one_spelling("[]"), one_spelling("007")
+    ('1', '2026-10-02T09:14:55', None, '007')
+    >>> one_spelling("[{'id': None, 'amount': -5e-06}]") == one_spelling('[{"amount": "-0.000005"}]')
+    True
+    """
+    text = (cell or "").strip()
+    if is_blank(text):
+        return None
+    if text[0] in "[{":
+        try:
+            value = _plain(value_of(text))
+        except ValueError:
+            return text
+        return json.dumps(value, ensure_ascii=False, sort_keys=True) if value else None
+    if _NUMBER.fullmatch(text):
+        return exact_text(Decimal(text) + 0 if Decimal(text).is_zero() else Decimal(text))
+    try:
+        return time_from(text).isoformat() if _TIME.fullmatch(text) else text
+    except BadRecord:
+        return text
+
+
+def _plain(value: Any) -> Any:
+    """Without members that say nothing, and every other value as the text that it has in a cell of its own."""
+    if isinstance(value, dict):
+        members = {name: _plain(item) for name, item in value.items()}
+        return {name: item for name, item in members.items() if item}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return one_spelling(text_of(value))

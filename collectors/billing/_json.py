@@ -16,6 +16,7 @@ from costlib.units import MEBI
 LARGEST_DOCUMENT_BYTES = 64 * MEBI
 _ANY_NUMBER = Context(prec=400)
 _DECODER = json.JSONDecoder(parse_float=Decimal, parse_int=Decimal)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?", re.ASCII)
 _BLANK = re.compile(r"[ \t\r\n]*")
 
 
@@ -76,7 +77,9 @@ def text_of(value: Any) -> str | None:
 
 
 def number_text(value: Any, source: BillingSource) -> str | None:
-    """A number with at most as many decimals as are kept. More come only from a program's binary fractions."""
+    """A number, or a text of one, with at most as many decimals as are kept. More come only from binary fractions."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+        value = Decimal(value.strip())
     if not isinstance(value, Decimal) or not value.is_finite() or -_exponent(value) <= MONEY_SCALE:
         return text_of(value)
     source.notes[f"numbers with more than {MONEY_SCALE} decimals, rounded there"] += 1

@@ -1,7 +1,9 @@
 """FOCUS cost and usage, versions 1.0 to 1.3 and what the 1.4 draft keeps of them; CSV or Parquet, packed or not.
 
 Specification: focus.finops.org. Exports that fall short of it are read as far as that is safe: unknown columns are
-kept, names may be in any case, `NULL` is a null, a time without a zone is UTC. What would change a sum is refused.
+kept, names may be in any case or with underscores, `NULL` is a null, a time without a zone is UTC, tags may be a list
+of keys and values. An amount with more decimals than are kept is rounded once and kept as it was. What would change a
+sum is refused.
 """
 
 import re
@@ -14,11 +16,14 @@ import pyarrow as pa
 from collectors.billing import litellm
 from collectors.billing._columns import Typed, coded
 from collectors.billing._csv import header_of
+from collectors.billing._gcp_cells import pairs_of
+from collectors.billing._json import object_text
+from collectors.billing._native import fitted, per_text
 from collectors.billing._read import read_table
 from collectors.billing._tables import Cells, Chunk
 from collectors.billing._typed import charges_from
 from collectors.billing.base import BillingFormat, BillingSource
-from costlib.billing import FOCUS_COLUMNS, MONEY_COLUMNS, REQUIRED_COLUMNS, ColumnKind
+from costlib.billing import FOCUS_COLUMNS, MONEY_COLUMNS, MONEY_SCALE, REQUIRED_COLUMNS, ColumnKind
 from costlib.errors import BadRecord
 
 # Names that other exports do not use together; a FOCUS file that lacks one of the required columns is still known.
@@ -59,6 +64,7 @@ _NEW_IN = {
 _OLDEST = "1.0"
 _OF_OLDEST_NOT_KEPT = ("CommitmentDiscountName", "RegionName")
 _OURS = "x_"
+_SPACING = re.compile(r"[\s_]+")  # as databases and spreadsheets write names: billed_cost, Billed Cost
 _NAMES = {
     name.casefold(): name
     for name in (*FOCUS_COLUMNS, *_OF_OLDEST_NOT_KEPT, *(name for names in _NEW_IN.values() for name in names))
@@ -71,6 +77,7 @@ _OTHER_DATASETS = {
     "BillingPeriodStatus": "Billing Period, which months are closed",
 }
 _QUANTITIES = {"PricingQuantity": "ConsumedQuantity", "PricingUnit": "ConsumedUnit"}
+_NUMBERS = tuple(name for name, kind in FOCUS_COLUMNS.items() if kind in (ColumnKind.MONEY, ColumnKind.QUANTITY))
 _TIMES = tuple(name for name, kind in FOCUS_COLUMNS.items() if kind is ColumnKind.TIME)
 _SPREADSHEET_DATE = re.compile(r"\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}\b.*", re.ASCII)
 # Our own export of the trial balance is FOCUS too. It is a view of other bills, and read by `allocated`.
@@ -95,7 +102,7 @@ def parse(source: BillingSource) -> Iterator[pa.RecordBatch]:
 
 
 def _focus_name(column: str) -> str:
-    return _NAMES.get(column.strip().casefold(), column) if not column.startswith(_OURS) else column
+    return _NAMES.get(_SPACING.sub("", column).casefold(), column) if not column.startswith(_OURS) else column
 
 
 def _check_columns(source: BillingSource, names: tuple[str, ...]) -> bool:
@@ -132,7 +139,7 @@ def _note(source: BillingSource, header: Iterable[str], names: Iterable[str]) ->
     if unknown:
         source.notes[f"columns that FOCUS does not have, kept in `extra`: {', '.join(unknown)[:200]}"] += len(unknown)
     if not present >= {name for name in header if not name.startswith(_OURS)}:
-        source.notes["file with column names in another case than FOCUS has"] += 1
+        source.notes["file with column names in another spelling than FOCUS has"] += 1
 
 
 def _as_focus(chunk: Chunk, named: dict[str, str], has_cost: bool) -> Chunk:
@@ -148,9 +155,44 @@ def _as_focus(chunk: Chunk, named: dict[str, str], has_cost: bool) -> Chunk:
         for name, consumed in _QUANTITIES.items():
             if name not in columns and consumed in columns:
                 columns[name] = columns[consumed]
+    if "Tags" in columns:
+        columns["Tags"] = _tags(columns["Tags"])
+    columns |= _rounded(chunk.source, columns)
     mapped = replace(chunk, columns=columns)
     _refuse_spreadsheet_dates(mapped)
     return mapped
+
+
+def _tags(cells: Cells) -> Cells:
+    """BigQuery has a list of keys and values where FOCUS has an object. What is neither stays as it is."""
+    if not any((text or "").startswith("[") for text in coded(cells).dictionary.to_pylist()):
+        return cells
+
+    def tags(cell: str | None) -> str | None:
+        try:
+            return object_text(pairs_of(cell)) if cell and cell.startswith("[") else cell
+        except ValueError:
+            return cell
+
+    return per_text(tags, cells)
+
+
+def _rounded(source: BillingSource, columns: dict[str, Cells]) -> dict[str, Cells]:
+    """The columns in which a number has more decimals than are kept, and beside them what it was."""
+    found: dict[str, Cells] = {}
+    for name in _NUMBERS:
+        cells = columns.get(name)
+        # Of values only exact ones can have more: doubles are taken at their shortest decimal.
+        if cells is None or (isinstance(cells, Typed) and not _may_be_long(cells.values.type)):
+            continue
+        shorter, too_long = fitted(source, cells)
+        if too_long:
+            found |= {name: shorter, f"{_OURS}{name}AsExported": too_long}
+    return found
+
+
+def _may_be_long(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or (pa.types.is_decimal(kind) and kind.scale > MONEY_SCALE))
 
 
 def _first_of(cells: Cells | None, others: Cells) -> Cells:

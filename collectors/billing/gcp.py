@@ -3,7 +3,7 @@
 Net cost is `cost` and its credits, which are negative; every dollar of both is in exactly one row here. A credit that
 is part of a price (committed and sustained use, a negotiated discount, a margin) lowers the BilledCost of its own
 charge. A credit that is money given (promotion, free tier) is a row of its own, of ChargeCategory Credit, so that a
-machine does not look free because somebody else paid for it. All credits are kept in `extra` as they were.
+machine does not look free because somebody else paid for it. All credits are kept in `extra`.
 
 The billing period is invoice.month, which follows Pacific time: the first hours of a month in UTC are billed in the
 month before. Google does not spread commitments over their use, so EffectiveCost is BilledCost. The export only ever
@@ -13,14 +13,14 @@ adds rows, late ones and corrections among them; a month has no mark that says i
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import pyarrow as pa
 
-from collectors.billing._gcp_cells import pairs_of, records_of
+from collectors.billing._gcp_cells import one_spelling, pairs_of, records_of
 from collectors.billing._gcp_rows import flat_chunks
 from collectors.billing._json import is_json, number_text, text_of
 from collectors.billing._native import Sheet, details, is_blank, per_text, vocabulary
@@ -28,11 +28,13 @@ from collectors.billing._periods import billing_month
 from collectors.billing._tables import Cells, Chunk
 from collectors.billing._typed import charges_from
 from collectors.billing.base import BillingFormat, BillingSource, Delivery
-from costlib.billing import exact_sum
+from costlib.billing import FOCUS_COLUMNS, exact_sum
 from costlib.errors import BadRecord
 
 _WORDS = vocabulary("gcp")
 _UNKNOWN_TYPE = "rows of the unknown cost_type {!r}, taken as usage"
+_DETAILED = "rows of the detailed export; the standard export of the month is the same money: keep one of the two"
+_NO_CREDITS = "rows of an extract without the column credits, whose cost is that before any discount"
 _CREDIT_ROWS = "credits that are charges of their own, of ChargeCategory Credit"
 
 _MONTH = re.compile(r"(\d{4})-?(\d{2})(?:\.0)?")
@@ -62,10 +64,27 @@ def parse(source: BillingSource) -> Iterator[pa.RecordBatch]:
     for chunk in flat_chunks(source, _WORDS):
         sheet = Sheet(chunk, _WORDS)
         sheet.require("cost", "BillingCurrency", "ChargePeriodStart", "ChargePeriodEnd", "invoice_month")
+        if sheet.has("resource_name") or sheet.has("resource_global_name"):
+            source.notes[_DETAILED] += chunk.rows_count
+        if not sheet.has("credits") and b"credits" not in source.head():
+            source.notes[_NO_CREDITS] += chunk.rows_count
         credits_of = _credits(sheet)
-        focus = _focus(sheet, credits_of)
+        focus = _told_alike(_focus(sheet, credits_of))
         yield from charges_from(iter([focus]))
         yield from _credit_rows(focus, credits_of)
+
+
+def statement(source: BillingSource) -> str:
+    """Which of the two exports a parsed file is: only the detailed one names resources. One account needs one."""
+    return "gcp detailed" if _DETAILED in source.notes else "gcp standard"
+
+
+def _told_alike(focus: Chunk) -> Chunk:
+    """With one spelling and one order of what goes to `extra`: rows are added if they are new, and an extract that
+    was JSON before has none when it comes as CSV."""
+    rest = sorted(focus.columns.keys() - FOCUS_COLUMNS.keys())
+    known = {name: cells for name, cells in focus.columns.items() if name in FOCUS_COLUMNS}
+    return replace(focus, columns={**known, **{name: per_text(one_spelling, focus.columns[name]) for name in rest}})
 
 
 # Credits --------------------------------------------------------------------------------------------------------------
@@ -319,4 +338,5 @@ FORMAT = BillingFormat(
     identify=identify,
     parse=parse,
     delivery=Delivery.APPEND,
+    statement=statement,
 )

@@ -83,7 +83,7 @@ def parse(source: BillingSource) -> Iterator[pa.RecordBatch]:
 def _records(source: BillingSource, head: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if is_json(head):
         for line, document in documents(source):
-            for number, record in enumerate(document if isinstance(document, list) else [document], start=1):
+            for number, record in enumerate(_listed(source, document), start=1):
                 yield f"{source.name}: record {number} at line {line}", record
         return
     if "tag" in header_of(head) and "request_id" not in header_of(head):
@@ -93,6 +93,15 @@ def _records(source: BillingSource, head: bytes) -> Iterator[tuple[str, Mapping[
         names = tuple(name for name in chunk.columns if name in _READ)
         for index, cells in enumerate(zip(*(chunk.columns[name] for name in names), strict=True)):
             yield chunk.place(index, names[0]).rpartition(",")[0], dict(zip(names, cells, strict=True))
+
+
+def _listed(source: BillingSource, document: Any) -> list[Any]:
+    """A list of records, one alone, or a page of them as the gateway's own pages ask for it."""
+    if isinstance(document, Mapping) and isinstance(page := document.get("data"), list):
+        if document.get("page") != document.get("total_pages"):
+            source.notes["page of several; import the others too, all in one file"] += 1
+        return page
+    return document if isinstance(document, list) else [document]
 
 
 def _charge(source: BillingSource, where: str, record: Any) -> dict[str, str | None]:

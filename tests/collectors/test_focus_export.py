@@ -81,12 +81,19 @@ def test_no_bucket_breaks_a_rule_of_focus(sample: Sample) -> None:
         ({"ChargeCategory": "Refund"}, "not allowed"),
         ({"Tags": "team=x"}, "no JSON object"),
         ({"PricingUnit": ""}, "go together"),
+        ({"ResourceId": "", "ResourceType": "Model"}, "ResourceType of no resource"),
         ({"BillingPeriodEnd": "2026-10-01T00:00:00Z"}, "not after its start"),
     ],
 )
 def test_a_broken_rule_is_found(sample: Sample, change: dict, what: str) -> None:
     header, (first, *_) = read(focus_csv(of(sample)))
     assert any(what in fault for fault in broken(header, [first | change]))
+
+
+def test_a_column_that_focus_lacks_or_that_we_lack_is_found(sample: Sample) -> None:
+    header, _ = read(focus_csv(of(sample)))
+    assert "BilledCost is missing" in broken([name for name in header if name != "BilledCost"], [])
+    assert "Zone is no column of FOCUS 1.2" in broken([*header, "Zone"], [])
 
 
 @both_bases

@@ -53,7 +53,7 @@ def test_the_parts_shown_add_up_to_the_total_shown(home: Home, tmp_path: Path) -
     assert {item.bucket for item in one.buckets} == {Bucket.STORAGE, Bucket.NETWORK, Bucket.TAX}
     text = reconciliation_text(report(home))
     assert "exact total 0.999999999999999999 USD" in text
-    assert "residual  0.00" in " ".join(text.split("\n")).replace("   ", "  ") or "residual" in text
+    assert ["residual", "0.00"] in [line.split() for line in text.splitlines()]
 
 
 def test_an_invoice_within_rounding_is_right_and_one_beyond_is_not(home: Home, tmp_path: Path) -> None:
@@ -86,6 +86,20 @@ def test_what_belongs_to_nobody_is_listed_with_a_rule_that_would_match_it(home: 
     assert "[[rule]]" in found.suggested_rules
     home.owners.write_text(found.suggested_rules, encoding="utf-8")
     assert report(home).unmatched == (), "the suggestion is a file that works"
+
+
+def test_what_is_no_use_of_a_resource_stands_in_one_line_by_service(home: Home, tmp_path: Path) -> None:
+    rows = [
+        {"BilledCost": "80", "ResourceId": "i-1", "ServiceName": "EC2"},
+        {"BilledCost": "900", "ResourceId": "plan-1", "ServiceName": "Plans", "ChargeCategory": "Purchase"},
+        {"BilledCost": "-5", "ServiceName": "Credits", "ChargeCategory": "Credit"},
+    ]
+    found = report(imported(home, tmp_path, *rows))
+    lines = reconciliation_text(found).splitlines()
+    listed = lines.index("Resources that belong to no deployment:")
+    assert lines[listed + 1].split() == ["i-1", "EC2", "80.00", "USD"]
+    assert lines[listed + 2] == "Of no resource, by service: Plans 900.00 USD, Credits -5.00 USD"
+    assert "plan-1" not in found.suggested_rules
 
 
 def test_b13_a_total_in_another_currency_names_its_rate_or_why_there_is_none(home: Home, tmp_path: Path) -> None:

@@ -162,6 +162,41 @@ def test_replicas_are_suggested_as_one_and_the_dearest_first():
     ]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"charge_category": "Purchase", "commitment_id": "plan-1"},
+        {"commitment_status": "Unused", "commitment_id": "plan-1"},
+        {"capacity_status": "Unused"},
+        {"charge_category": "Credit"},
+        {"charge_category": "Tax"},
+    ],
+    ids=str,
+)
+def test_what_nobody_used_needs_no_owner(said):
+    assert suggested_rules([group(resource_name="plan-1", tags={"team": "search"}, **said)]) == ""
+
+
+def test_a_rule_is_not_suggested_that_takes_what_others_have_already():
+    """env=prod is on charges of two deployments, and gpu-* would take two of theirs; gpu-1 has other charges of one."""
+    theirs = [
+        group(resource_name=name, tags={"deployment": key, "env": "prod"})
+        for name, key in (("gpu-1", "chat"), ("gpu-9", "search"))
+    ]
+    open_ones = [group(resource_name=name, tags={"env": "prod"}) for name in ("gpu-1", "gpu-2", "i-0abc")]
+    groups = [*theirs, *open_ones]
+    suggested = match(groups, [server("chat"), server("search")], Owners()).suggested
+    assert tomllib.loads(suggested)["rule"] == [
+        {"deployment": "chat", "resource": "gpu-1"},
+        {"deployment": "gpu-2", "resource": "gpu-2"},
+        {"deployment": "i-0abc", "resource": "i-0abc"},
+    ]
+
+
+def test_one_machine_is_suggested_by_its_whole_name():
+    assert tomllib.loads(suggested_rules([group(resource_name="gpu-17")]))["rule"][0]["resource"] == "gpu-17"
+
+
 def test_what_is_matched_is_not_suggested():
     matches = match([group(resource_id="i-0abc"), group(resource_name="other")], SERVERS, Owners())
     assert [g.resource_name for g in matches.unmatched] == ["other"]

@@ -45,7 +45,14 @@ def test_the_price_in_force(on, usd):
     assert price_at(reversed(HISTORY), "mine", on).usd_per_gpu_hour == usd
 
 
-def test_before_the_first_price_there_is_none():
+def test_b36_two_prices_that_start_on_one_day_are_refused_by_name():
+    rivals = (*HISTORY, price(2.5, date(2026, 9, 1)))
+    with pytest.raises(ConfigError, match=r"price 'mine' has two entries from 2026-09-01; delete one of them"):
+        price_at(rivals, "mine", date(2026, 10, 1))
+    assert price_at(rivals, "mine", date(2026, 8, 31)).usd_per_gpu_hour == 3.0, "before them there is one"
+
+
+def test_b36_before_the_first_price_and_of_another_key_there_is_none():
     with pytest.raises(ConfigError, match=r"'mine' is not known on 2025-12-31: its first entry starts 2026-01-01"):
         price_at(HISTORY, "mine", date(2025, 12, 31))
     with pytest.raises(ConfigError, match=r"unknown price 'other'\. Known: mine"):

@@ -19,7 +19,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 ARTIFACTS = ROOT / "artifacts"
@@ -28,7 +28,9 @@ FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--force-color-profile=srgb",
 )  # fmt: skip
-READY_S, STOP_S, LOOK_MS = 60.0, 15.0, 20_000
+# Long enough for a machine with a dozen other things to do; a test that passes does not wait for them.
+READY_S, STOP_S, LOOK_MS = 180.0, 60.0, 180_000
+expect.set_options(timeout=LOOK_MS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

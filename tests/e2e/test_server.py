@@ -36,7 +36,7 @@ def test_fonts_and_icons_are_shipped_not_fetched() -> None:
 
 
 def test_health_answers_ok(server) -> None:
-    with urlopen(f"{server.url}/_stcore/health", timeout=5) as answer:
+    with urlopen(f"{server.url}/_stcore/health", timeout=STOP_S) as answer:
         assert (answer.status, answer.read()) == (200, b"ok")
 
 
@@ -61,7 +61,7 @@ def test_only_this_machine_can_reach_the_port(server) -> None:
     ("origin", "status"), [("http://evil.example", 403), (None, 101)], ids=["another site", "itself"]
 )
 def test_only_its_own_page_may_open_the_socket(server, origin: str | None, status: int) -> None:
-    connection = HTTPConnection("127.0.0.1", server.port, timeout=5)
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=STOP_S)
     headers = {
         "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
         "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Origin": origin or server.url,

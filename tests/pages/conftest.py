@@ -1,11 +1,13 @@
 """Homes in every state, and pages opened over them from app.py, as `streamlit run app.py` would."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from store.home import Home
 from tests.pages import homes
 from tests.pages.homes import Place
 from ui import data
@@ -15,25 +17,25 @@ Open = Callable[..., AppTest]
 
 
 class Homes:
-    """Each state's home, made when it is first asked for."""
+    """Each state's home, made when it is first asked for. What several have in common is made once and copied."""
 
-    MAKERS = {
-        "empty": lambda path: Place(homes.Home(path)),
-        "sample": homes.sample,
-        "stale": homes.stale,
-        "missing file": lambda path: homes.broken(path, None),
-        "garbage": lambda path: homes.broken(path, b"this is no database" * 1000),
-        "real": homes.real,
-        "own scenario": lambda path: homes.with_scenario(homes.real(path), homes.GOOD_SCENARIO),
-        "unknown GPU": lambda path: homes.with_scenario(homes.real(path), homes.UNKNOWN_GPU),
-        "does not fit": lambda path: homes.with_scenario(homes.real(path), homes.TOO_LARGE),
-        "tight": lambda path: homes.with_scenario(homes.real(path), homes.FITS_AS_FP8_ONLY),
-        "unbilled": homes.unbilled,
-        "scenario only": lambda path: homes.with_scenario(Place(homes.Home(path)), homes.GOOD_SCENARIO),
-        "hostile": homes.hostile,
-        "fleet": homes.fleet,
-        "fleet stopped": homes.fleet_stopped,
-        "tail lost": homes.no_tail,
+    MAKERS: dict[str, Callable[["Homes", Path], Place]] = {
+        "empty": lambda made, path: Place(Home(path)),
+        "sample": lambda made, path: homes.sample(path),
+        "stale": lambda made, path: homes.an_hour_later(made["sample"]),
+        "missing file": lambda made, path: homes.broken(path, None),
+        "garbage": lambda made, path: homes.broken(path, b"this is no database" * 1000),
+        "real": lambda made, path: homes.real(path),
+        "own scenario": lambda made, path: homes.with_scenario(made.copy("real", path), homes.GOOD_SCENARIO),
+        "unknown GPU": lambda made, path: homes.with_scenario(made.copy("real", path), homes.UNKNOWN_GPU),
+        "does not fit": lambda made, path: homes.with_scenario(made.copy("real", path), homes.TOO_LARGE),
+        "tight": lambda made, path: homes.with_scenario(made.copy("real", path), homes.FITS_AS_FP8_ONLY),
+        "unbilled": lambda made, path: homes.unbilled(path),
+        "scenario only": lambda made, path: homes.with_scenario(Place(Home(path)), homes.GOOD_SCENARIO),
+        "hostile": lambda made, path: homes.hostile(path),
+        "fleet": lambda made, path: homes.fleet(path),
+        "fleet stopped": lambda made, path: homes.an_hour_later(made["fleet"]),
+        "tail lost": lambda made, path: homes.without_tail(made.copy("fleet", path)),
     }
 
     def __init__(self, folder: Path) -> None:
@@ -41,8 +43,14 @@ class Homes:
 
     def __getitem__(self, state: str) -> Place:
         if state not in self._made:
-            self._made[state] = self.MAKERS[state](self._folder / state.replace(" ", "-"))
+            self._made[state] = self.MAKERS[state](self, self._folder / state.replace(" ", "-"))
         return self._made[state]
+
+    def copy(self, state: str, path: Path) -> Place:
+        """The same content in a home of its own, to change it."""
+        place = self[state]
+        shutil.copytree(place.home.path, path)
+        return Place(Home(path), place.now)
 
 
 @pytest.fixture(scope="session")
@@ -58,10 +66,27 @@ def open_page(all_homes: Homes, monkeypatch: pytest.MonkeyPatch) -> Open:
         place = all_homes[state]
         monkeypatch.setenv("PERMILLION_HOME", str(place.home.path))
         monkeypatch.setattr(data, "now", lambda: place.now)
-        at = AppTest.from_file(ROOT / "app.py", default_timeout=30)
+        at = AppTest.from_file(ROOT / "app.py", default_timeout=300)
         at.switch_page(f"pages/{page}.py")
         for name, value in (query or {}).items():
             at.query_params[name] = value
         return at.run()
 
     return opened
+
+
+@pytest.fixture(scope="session")
+def pages_seen() -> dict[tuple[str, str], AppTest]:
+    return {}
+
+
+@pytest.fixture
+def see_page(open_page: Open, pages_seen: dict[tuple[str, str], AppTest]) -> Open:
+    """As open_page, for tests that only look: each page over each state is run once."""
+
+    def seen(page: str, state: str) -> AppTest:
+        if (page, state) not in pages_seen:
+            pages_seen[page, state] = open_page(page, state)
+        return pages_seen[page, state]
+
+    return seen

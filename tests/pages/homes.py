@@ -148,9 +148,9 @@ def run_of(key: str, at: datetime, rows_count: int, is_sample: bool) -> ScrapeRu
     )
 
 
-def stale(path: Path) -> Place:
-    """The sample, an hour after its collector stopped."""
-    return Place(sample(path).home, NOW + timedelta(hours=1))
+def an_hour_later(place: Place) -> Place:
+    """An hour after its collector stopped."""
+    return Place(place.home, place.now + timedelta(hours=1))
 
 
 def hostile(path: Path) -> Place:
@@ -183,14 +183,8 @@ def fleet(path: Path) -> Place:
     return Place(fleet_home.make(path))
 
 
-def fleet_stopped(path: Path) -> Place:
-    """The same, an hour after its collector stopped."""
-    return Place(fleet_home.make(path), NOW + timedelta(hours=1))
-
-
-def no_tail(path: Path) -> Place:
-    """The fleet with a tail that names a file which is not there."""
-    place = fleet(path)
+def without_tail(place: Place) -> Place:
+    """Its tail names a file which is not there."""
     place.home.tail_pointer.write_text("tail-lost.duckdb", encoding="utf-8")
     return place
 

@@ -8,7 +8,6 @@ import pytest
 from costlib.billing import exact_sum
 from store.read import open_snapshot
 from tests.pages.conftest import Homes, Open
-from tests.pages.homes import sample
 from tests.pages.reading import card, chart, page_text, table
 from ui import data
 
@@ -64,7 +63,7 @@ def test_resources_without_an_owner_are_listed_with_a_rule_that_would_match_them
 @pytest.fixture
 def written(tmp_path, monkeypatch, open_page: Open, all_homes: Homes):
     """A sample of its own, because these tests write into it."""
-    all_homes._made["written"] = sample(tmp_path / "home")
+    all_homes._made["written"] = all_homes.copy("sample", tmp_path / "home")
     yield lambda: open_page("reconciliation", "written", {"month": "2026-10", "basis": "Billed (invoice)"})
     del all_homes._made["written"]
 

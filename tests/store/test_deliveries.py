@@ -164,6 +164,17 @@ def test_a_second_statement_of_one_account_is_refused_until_it_is_told_to_replac
     assert billed(home) == 22
 
 
+def test_an_account_is_the_same_by_its_whole_path_and_by_its_last_part(home: Home) -> None:
+    path = "/providers/Microsoft.Billing/billingAccounts/AB-861"
+    azure, focus = [charge("10", BillingAccountId="ab-861")], [charge("10", BillingAccountId=path)]
+    deliver(home, azure, format_key="azure")
+    (refused,) = deliver(home, focus)
+    assert "has told already as azure (1 rows)" in refused.detail
+    assert billed(home) == 10
+    assert deliver(home, focus, replaces_statement=True)[0].status == "imported"
+    assert (billed(home), statuses(home)) == (10, ["active", "superseded"])
+
+
 def test_two_statements_of_one_format_are_told_apart(home: Home) -> None:
     deliver(home, [charge("10")], format_key="azure", statement="azure actual")
     (refused,) = deliver(home, [charge("9")], format_key="azure", statement="azure amortised")

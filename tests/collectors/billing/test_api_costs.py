@@ -112,6 +112,12 @@ def test_b14_more_than_18_decimals_are_rounded_once_and_counted(tmp_path: Path) 
     assert source.notes["numbers with more than 18 decimals, rounded there"] == 1
 
 
+def test_b14_an_amount_that_is_a_text_is_the_same_number(tmp_path: Path) -> None:
+    rows, source = read(saved(tmp_path, openai_page(openai_cost("0.12345678901234567890"), openai_cost("2.50"))))
+    assert rows["BilledCost"].to_pylist() == [Decimal("0.123456789012345679"), Decimal("2.5")]
+    assert source.notes["numbers with more than 18 decimals, rounded there"] == 1
+
+
 @pytest.mark.parametrize("as_one", [lambda pages: [json.dumps(pages)], lambda pages: map(json.dumps, pages)])
 def test_pages_may_be_a_list_or_one_after_another(tmp_path: Path, as_one) -> None:
     pages = [openai_page(openai_cost(n), start=OCTOBER_1 + n * DAY) for n in range(3)]

@@ -291,6 +291,11 @@ def test_a_bad_amount_is_named_by_its_row_and_by_the_name_it_has_in_the_report(t
         charges(path)
 
 
+def test_b16_one_column_in_two_spellings_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadRecord, match=r"line_item_unblended_cost \(lineItem/UnblendedCost\) in two spellings"):
+        charges(legacy_csv(tmp_path / "r.csv", [line() | {"line_item_unblended_cost": "2"}]))
+
+
 def test_b15_a_missing_column_is_named(tmp_path: Path) -> None:
     row = line()
     del row["lineItem/UnblendedCost"]

@@ -52,7 +52,7 @@ def raw(tmp_path: Path, content: bytes, name: str = "bill.csv") -> Path:
 
 
 @pytest.mark.parametrize(
-    "amount", ["1,234.50", "1.234,50", "$12", "(1.23)", "twelve", "NaN", "inf", "1e-30", "1" * 21, "12 USD", "١٢"]
+    "amount", ["1,234.50", "1.234,50", "$12", "(1.23)", "twelve", "NaN", "inf", "1" * 21, "12 USD", "١٢"]
 )
 def test_b11_bad_money_is_named_by_row_line_and_column(home: Home, tmp_path: Path, amount: str) -> None:
     path = bill(tmp_path / "october.csv", {}, {"ChargeDescription": "two\nlines"}, {"BilledCost": amount})

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from collectors.billing import _columns, _parquet, _typed
+from collectors.billing import _columns, _parquet, _typed, format_of
 from collectors.billing._columns import coded, decimals, joined, sums
 from collectors.billing._parquet import parquet_chunks
 from collectors.billing._tables import Chunk
@@ -164,11 +164,18 @@ def test_what_would_be_rounded_or_overflow_is_no_number(column: pa.Array) -> Non
     assert decimals(column) is None
 
 
-def test_a_decimal_with_too_many_places_is_named_by_row_and_column(tmp_path: Path) -> None:
-    cost = pa.array([Decimal(1), Decimal("1e-20"), Decimal(2)], pa.decimal128(38, 20))
-    pq.write_table(focus({"BilledCost": cost}), tmp_path / "a.parquet")
-    said, _ = result(BillingSource(path=tmp_path / "a.parquet"), spelled=False)
-    assert str(said).startswith("a.parquet: row 2, column BilledCost: '0.00000000000000000001' does not fit 38 digits")
+def test_b14_a_decimal_with_more_places_than_are_kept_is_rounded_once_and_kept_beside(tmp_path: Path) -> None:
+    cost = pa.array([Decimal(1), Decimal("2.50000000000000000051"), None], pa.decimal128(38, 20))
+    pq.write_table(focus({"ListCost": cost}), tmp_path / "a.parquet")
+    source = BillingSource(path=tmp_path / "a.parquet")
+    rows = [row for batch in format_of(source).parse(source) for row in batch.to_pylist()]
+    assert [row["ListCost"] for row in rows] == [Decimal(1), Decimal("2.500000000000000001"), None]
+    assert [json.loads(row["extra"] or "{}").get("x_ListCostAsExported") for row in rows] == [
+        None,
+        "2.50000000000000000051",
+        None,
+    ]
+    assert source.notes["numbers with more than 18 decimals, rounded there"] == 1
 
 
 def test_a_time_no_calendar_has_is_named_by_row_and_column(tmp_path: Path) -> None:

@@ -128,6 +128,12 @@ def test_negative_zero_scientific_and_tiny_amounts_are_kept(tmp_path: Path) -> N
     assert rows["row_number"].to_pylist() == [1, 2, 3, 4, 5, 6]
 
 
+def test_b14_more_decimals_than_are_kept_are_rounded_once_and_kept_beside(tmp_path: Path) -> None:
+    row = one(tmp_path, BilledCost="0.0122642774999509435", ListCost="1.50000000000000000000000")
+    assert (row["BilledCost"], row["ListCost"]) == (Decimal("0.012264277499950944"), Decimal("1.5"))
+    assert json.loads(row["extra"]) == {"x_BilledCostAsExported": "0.0122642774999509435"}
+
+
 def test_what_focus_does_not_name_is_kept_in_extra(tmp_path: Path) -> None:
     row = one(tmp_path, x_Team='say "hi", ü', Id="7")
     assert json.loads(row["extra"]) == {"x_Team": 'say "hi", ü', "Id": "7"}
@@ -141,6 +147,13 @@ def test_b33_malformed_tags_are_kept_raw_and_counted(tmp_path: Path, tags: str) 
     assert json.loads(first["extra"]) == {"Tags": tags}
     assert (second["Tags"], second["extra"]) == (CHARGE["Tags"], None)
     assert source.notes["Tags cells that are no JSON object, kept as they are in `extra`"] == 1
+
+
+def test_tags_as_a_list_of_keys_and_values_are_an_object(tmp_path: Path) -> None:
+    """So BigQuery has them."""
+    row = one(tmp_path, Tags='[{"key": "team", "value": "search"}, {"key": "a.b", "value": ""}]')
+    assert json.loads(row["Tags"]) == {"team": "search"}
+    assert row["extra"] is None
 
 
 @pytest.mark.parametrize(
@@ -247,6 +260,15 @@ def test_b16_names_in_another_case_are_the_same_columns(tmp_path: Path, change) 
     other = ",".join(map(change, header.split(",")))
     (row,) = rows_of(written(tmp_path, "b.csv", f"{other}\n{rest}"))
     assert (row["BilledCost"], row["ServiceName"], row["Tags"]) == (Decimal("1.5"), "EC2", CHARGE["Tags"])
+
+
+@pytest.mark.parametrize("spelled", ["billed_cost", "Billed Cost", " BILLED COST "])
+def test_b16_names_as_databases_and_spreadsheets_write_them_are_the_same_columns(tmp_path: Path, spelled: str) -> None:
+    path = bill(tmp_path / "a.csv", {"BilledCost": "2.25"})
+    path.write_text(path.read_text().replace("BilledCost", spelled, 1))
+    rows, source = read(path)
+    assert rows["BilledCost"].to_pylist() == [Decimal("2.25")]
+    assert source.notes["file with column names in another spelling than FOCUS has"] == 1
 
 
 def test_b16_one_column_in_two_cases_is_refused(tmp_path: Path) -> None:

@@ -232,6 +232,13 @@ def written_in_python(value: object) -> str:
     return repr(value)
 
 
+def test_an_extract_without_the_column_of_credits_says_so(tmp_path: Path) -> None:
+    cells = {name: cell for name, cell in flat(ROW).items() if name != "credits"}
+    rows, source = read(table(tmp_path, cells))
+    assert total(rows, "BilledCost") == Decimal("78.25")
+    assert source.notes["rows of an extract without the column credits, whose cost is that before any discount"] == 1
+
+
 def test_b14_amounts_beyond_the_kept_decimals_are_added_first_and_rounded_once(tmp_path: Path) -> None:
     tiny = {**CUD, "amount": "-0.0000000000000000004"}
     path = lines(tmp_path, {"cost": "1.0000000000000000009", "credits": [tiny, tiny]})
@@ -318,7 +325,7 @@ def test_b33_labels_that_cannot_be_read_are_kept(tmp_path: Path) -> None:
     row = rows.to_pylist()[0]
     assert row["Tags"] is None
     assert "team=search" in row["extra"]
-    assert sum(source.notes.values()) == 1
+    assert source.notes["Tags cells that are no JSON object, kept as they are in `extra`"] == 1
 
 
 # Late rows ------------------------------------------------------------------------------------------------------------
@@ -332,6 +339,29 @@ def test_b34_late_rows_join_their_invoice_month_and_overlapping_extracts_count_o
     import_files([lines(tmp_path, *early, late, name="2.jsonl")], home)
     import_files([lines(tmp_path, late, name="3.jsonl")], home)
     assert billed(home) == {"2026-09": Decimal("16.5")}
+
+
+def test_b34_an_extract_that_comes_again_in_another_shape_adds_nothing(home: Home, tmp_path: Path) -> None:
+    cells = flat(ROW) | {"export_time": "2026-10-02 09:14:55.123456 UTC", "cost": "78.250", "currency": "USD"}
+    again = {name: repr(cell) if isinstance(cell, list) else cell for name, cell in sorted(cells.items())}
+    as_json, as_csv = lines(tmp_path, {"project": {**ROW["project"], "number": None}}), table(tmp_path, again)
+    import_files([as_json], home)
+    (receipt,) = import_files([as_csv], home)
+    assert receipt.status == "already imported"
+    assert billed(home) == {"2026-09": NET}
+
+
+def test_b20_the_standard_and_the_detailed_export_of_a_month_are_one_money(home: Home, tmp_path: Path) -> None:
+    standard = {name: value for name, value in ROW.items() if name != "resource"}
+    path = written(tmp_path, "standard.jsonl", json.dumps(standard))
+    import_files([lines(tmp_path, name="detailed.jsonl")], home)
+    (receipt,) = import_files([path], home)
+    assert receipt.status == "refused"
+    assert "is a gcp standard statement of Google Cloud" in receipt.detail
+    assert "as gcp detailed" in receipt.detail
+    assert billed(home) == {"2026-09": NET}
+    import_files([path], home, replaces_statement=True)
+    assert billed(home) == {"2026-09": NET}, "the one instead of the other"
 
 
 def test_b34_a_month_of_google_stays_open_for_late_rows(home: Home, tmp_path: Path) -> None:

@@ -149,3 +149,22 @@ def test_the_focus_export_is_known_as_parquet_too(tmp_path: Path) -> None:
 def test_what_is_no_spend_table_is_refused(tmp_path: Path, text: str, reason: str) -> None:
     with pytest.raises(BadRecord, match=reason):
         read(written(tmp_path, "a", text))
+
+
+def test_a_page_of_the_gateways_own_log_is_its_records(tmp_path: Path) -> None:
+    page = {"data": [LOG, {**LOG, "request_id": "chatcmpl-2"}], "total": 2, "page": 1, "page_size": 50}
+    rows, source = read(written(tmp_path, "whole.json", json.dumps({**page, "total_pages": 1})))
+    assert rows["BilledCost"].to_pylist() == [Decimal("0.00125")] * 2
+    assert source.notes.total() == 0
+    _, source = read(written(tmp_path, "first.json", json.dumps({**page, "total_pages": 2})))
+    assert source.notes["page of several; import the others too, all in one file"] == 1
+
+
+def test_b14_a_double_of_a_csv_is_rounded_once(tmp_path: Path) -> None:
+    """Databases write a double with 17 digits, so a request of little cost has more decimals than are kept."""
+    record = {name: LOG[name] for name in ("request_id", "startTime", "model")}
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*record, "spend"])
+    writer.writeheader()
+    writer.writerow({**record, "spend": "1.2345678901234567e-05"})
+    assert rows_of(written(tmp_path, "a.csv", text.getvalue()))[0]["BilledCost"] == Decimal("0.000012345678901235")
