@@ -242,7 +242,8 @@ def _invoice_lines(one: OneCurrency) -> Iterator[str]:
             yield f"{who}, {item.state}: billed {_money(item.billed)} {currency}; no invoice total is known"
             continue
         yield f"{who}, {item.state}:"
-        verdict = "ties" if item.ties else f"DIFFERS by more than rounding ({_money(item.rounding_allowed)})"
+        beyond = "explained by notes" if one.is_reconciled else "DIFFERS"
+        verdict = "ties" if item.ties else f"{beyond}, more than rounding ({_money(item.rounding_allowed)})"
         bridge = [
             ("billed", _money(item.billed), ""),
             ("difference", _money(item.difference), verdict),

@@ -72,6 +72,8 @@ def bucket_of(group: ChargeGroup, basis: CostBasis, is_gpu: bool) -> Bucket:
         return _bought_ahead(group, basis)
     if "unused" in (group.commitment_status.lower(), group.capacity_status.lower()):
         return Bucket.COMMITMENT_WASTE
+    if basis is CostBasis.BILLED and group.billed and _is_taken_back(group):
+        return Bucket.COMMITMENT_PURCHASE
     if group.model and group.token_class in _TOKEN_BUCKETS:
         return _TOKEN_BUCKETS[group.token_class]
     if is_gpu:
@@ -90,6 +92,11 @@ def _is_commitment(group: ChargeGroup, text: str) -> bool:
         or group.effective == 0 != group.billed
         or _COMMITMENT.search(f"{text}; {group.description}")
     )
+
+
+def _is_taken_back(group: ChargeGroup) -> bool:
+    """Use under a savings plan that is invoiced, and taken back on a line of its own: no cost of the machine."""
+    return group.commitment_status.lower() == "used" and group.commitment_type.lower() == "savings plan"
 
 
 def _bought_ahead(group: ChargeGroup, basis: CostBasis) -> Bucket:

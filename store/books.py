@@ -27,7 +27,7 @@ from store.home import Home
 from store.owners_file import load_owners
 from store.read import Snapshot
 from store.records import LedgerEntry, LedgerKind
-from store.server_use import NO_WINDOWS, busy_windows, hours_of, server_uses
+from store.server_use import busy_windows, hours_of, server_uses
 
 OPEN = "open"
 HALF_A_CENT = CENT / 2  # what the rounding of one line of an invoice can come to
@@ -238,7 +238,7 @@ def _splits(
             preemptions_count=_total(mine, "preemptions_count"),
             roofline=_roofline(deployment, catalog),
         )
-        found[model] = splits(windows.get(model, NO_WINDOWS), facts)
+        found[model] = splits(windows.get(model, BusyWindows.none()), facts)
     return found
 
 

@@ -49,6 +49,7 @@ _TEXTS = {
     "token_class": "x_TokenClass",
 }
 _JSON = {"sku_price_details": "SkuPriceDetails", "tags": "Tags"}
+_PROVIDERS = {"provider": "ProviderName", "issuer": "InvoiceIssuerName"}
 _COSTS = {
     "billed": "BilledCost",
     "effective": "EffectiveCost",
@@ -93,14 +94,13 @@ def charge_groups(connection: Connection, folder: Path, month: str, axis: str) -
     of_month = [within_month(month, import_batch.c.period_start)] if axis == "billing" else []
     rows = costs(connection, folder, *of_month)
     cell = rows.c
-    texts = {name: func.coalesce(cell[column], "") for name, column in (_TEXTS | _JSON).items()}
-    texts["provider"] = func.coalesce(cell.ProviderName, cell.InvoiceIssuerName, "")
-    keys = [text.label(name) for name, text in texts.items()]
+    # As stored, nulls too: DuckDB groups dictionary-coded texts by their codes only while nothing is done to them.
+    keys = [cell[column].label(name) for name, column in (_TEXTS | _JSON | _PROVIDERS).items()]
     sums = [func.sum(cell[column]).label(name) for name, column in (_COSTS | _QUANTITIES).items()]
     known = [func.count(cell[column]).label(f"{name}_count") for name, column in _COSTS.items()]
     rest = (
         func.count().label("rows_count"),
-        func.coalesce(func.min(cell.ChargeDescription), "").label("description"),
+        func.min(cell.ChargeDescription).label("description"),
         func.min(cell.ChargePeriodStart).label("first_start"),
         func.max(cell.ChargePeriodEnd).label("last_end"),
     )
@@ -109,7 +109,9 @@ def charge_groups(connection: Connection, folder: Path, month: str, axis: str) -
 
 
 def _group(row: Row) -> ChargeGroup:
-    values: dict[str, Any] = {name: getattr(row, name) for name in (*_TEXTS, *_QUANTITIES, "provider", "description")}
+    values: dict[str, Any] = {name: getattr(row, name) or "" for name in (*_TEXTS, "description")}
+    values["provider"] = row.provider or row.issuer or ""
+    values |= {name: getattr(row, name) for name in _QUANTITIES}
     for name in _COSTS:
         values[name] = getattr(row, name) if getattr(row, f"{name}_count") == row.rows_count else None
     for name in _JSON:
@@ -118,7 +120,7 @@ def _group(row: Row) -> ChargeGroup:
     return ChargeGroup(rows_count=row.rows_count, **values, **times)
 
 
-def _texts(document: str) -> dict[str, str]:
+def _texts(document: str | None) -> dict[str, str]:
     """A JSON object, each value as text: tags may be true, and counts numbers."""
     found = json.loads(document) if document else {}
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in found.items()}

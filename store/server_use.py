@@ -18,7 +18,6 @@ _NEEDED = (
 )
 
 
-NO_WINDOWS = BusyWindows(**dict.fromkeys(BusyWindows.__slots__[:5], np.array([])))
 
 
 def hours_of(snapshot: Snapshot, start: datetime, end: datetime) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from costlib.balance import spread_idle
 from costlib.books import IdlePolicy, TokenClass, TrialBalance
 from costlib.errors import DomainError
 from costlib.estimate import Undefined
-from costlib.token_split import SPLIT_BUCKETS, SplitMethod
+from costlib.token_split import SPLIT_BUCKETS, SplitMethod, best
 from costlib.unit_cost import BridgeStep, Price, UnitCost, UnitCosts, bridge, unit_costs
 from store.books import Books
 from ui import cards, charts, text
@@ -177,18 +177,19 @@ def split_methods(found: Books) -> None:
         if not found.splits:
             st.info("No model was measured in this month, so nothing was split.")
             return
-        rows = [(model, place, split) for model, tried in found.splits.items() for place, split in enumerate(tried)]
+        rows = [(model, split) for model, tried in found.splits.items() for split in tried]
+        taken = [best(tried) for tried in found.splits.values()]
         shown = pd.DataFrame(
             {
-                "Model": [text.plain(model) for model, _, _ in rows],
-                "Method": [METHODS[split.method] for *_, split in rows],
-                "Taken": ["yes" if place == 0 else "" for _, place, _ in rows],
+                "Model": [text.plain(model) for model, _ in rows],
+                "Method": [METHODS[split.method] for _, split in rows],
+                "Taken": ["yes" if split in taken and split.usable else "" for _, split in rows],
                 **{
-                    WORDS[bucket][0]: [text.percent(split.shares.get(bucket), 1) for *_, split in rows]
+                    WORDS[bucket][0]: [text.percent(split.shares.get(bucket), 1) for _, split in rows]
                     for bucket in SPLIT_BUCKETS
                 },
-                "Known by": [str(split.basis) for *_, split in rows],
-                "Why": [text.plain(split.quality or split.reason, 300) for *_, split in rows],
+                "Known by": [str(split.basis) for _, split in rows],
+                "Why": [text.plain(split.quality or split.reason, 300) for _, split in rows],
             }
         )
         config = {WORDS[bucket][0]: RIGHT for bucket in SPLIT_BUCKETS}

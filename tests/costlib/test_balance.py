@@ -261,6 +261,8 @@ def test_tokens_on_the_lines_are_those_that_the_servers_counted(servers, teams):
         ({"sku_meter": "Commitment v1: Nvidia H100 80GB GPU running in Iowa"}, Bucket.COMMITMENT_PURCHASE),
         ({"charge_category": "Purchase", "description": "Business support"}, Bucket.SUPPORT_AND_LICENCE),
         ({"commitment_status": "Unused"}, Bucket.COMMITMENT_WASTE),
+        # AWS invoices use under a savings plan at the list price, and takes it back as SavingsPlanNegation.
+        ({"commitment_status": "Used", "commitment_type": "Savings Plan"}, Bucket.COMMITMENT_PURCHASE),
         ({"capacity_status": "Unused", "sku_meter": "UnusedBox:p5.48xlarge"}, Bucket.COMMITMENT_WASTE),
         ({"model": "gpt", "token_class": "input"}, Bucket.INPUT),
         ({"model": "gpt", "token_class": "cache_write"}, Bucket.INPUT),
