@@ -18,8 +18,6 @@ _NEEDED = (
 )
 
 
-
-
 def hours_of(snapshot: Snapshot, start: datetime, end: datetime) -> pd.DataFrame:
     """Every hour of every server and model; what the functions below look into."""
     return snapshot.windows(start, end, "hour", "target")
