@@ -106,7 +106,7 @@ def _preview(path: Path, format_key: str, currency: str) -> Answer:
     """What would be read: format, columns, first rows. Nothing is stored."""
     try:
         done = subprocess.run(
-            [*_command(path, format_key, currency), "--preview"],
+            _command(path, format_key, currency, "--preview"),
             capture_output=True, timeout=PREVIEW_WITHIN_S, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
@@ -118,15 +118,15 @@ def _start(path: Path, format_key: str, currency: str) -> Job:
     folder = path.parent
     with (folder / "answer").open("wb") as answer, (folder / "progress").open("wb") as progress:
         process = subprocess.Popen(
-            [*_command(path, format_key, currency), "--progress"],
+            _command(path, format_key, currency, "--progress"),
             stdin=subprocess.DEVNULL, stdout=answer, stderr=progress,
         )  # fmt: skip
     return Job(process=process, folder=folder, name=path.name)
 
 
-def _command(path: Path, format_key: str, currency: str) -> list[str]:
+def _command(path: Path, format_key: str, currency: str, how: str) -> list[str]:
     chosen = [*(["--format", format_key] if format_key else []), *(["--currency", currency] if currency else [])]
-    return [sys.executable, "-m", "cli", "import", "--json", *chosen, "--", str(path)]
+    return [sys.executable, "-m", "cli", "import", "--json", how, *chosen, "--", str(path)]
 
 
 def _answer(output: bytes, errors: bytes) -> Answer:
