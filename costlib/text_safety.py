@@ -3,10 +3,10 @@
 import re
 
 # What Excel, LibreOffice and Google Sheets take for the beginning of a formula, with the full-width and small forms
-# that some turn into it, after anything they skip: spaces, controls, marks without width. A tab, a carriage return or
-# a NUL in front is enough by itself.
+# that some turn into it, after anything they skip: spaces, controls, marks without width. A tab, a line break or a NUL
+# is enough by itself.
 _SKIPPED = r"[\s\x00-\x1f\x7f\u200b-\u200f\u2060\ufeff]"
-_FORMULA = re.compile(rf"'*(?:[\t\r\n\x00]|{_SKIPPED}*[=+\-@＝＋－＠﹦﹢﹣﹫])")
+_FORMULA = re.compile(rf"'*{_SKIPPED}*[\t\r\n\x00=+\-@＝＋－＠﹦﹢﹣﹫]")
 
 
 def neutral(text: str) -> str:

@@ -173,7 +173,7 @@ def test_a_busy_window_is_one_in_which_a_request_always_ran(measured: Home) -> N
     with open_snapshot(measured) as snapshot:
         span = month_of(OCTOBER)
         found = busy_windows(snapshot, *span, hours_of(snapshot, *span))["llama-3.1-8b"]
-    assert found.seconds.tolist() == [7200.0]
+    assert found.window_s.tolist() == [7200.0]
     assert (found.computed_tokens.tolist(), found.generated_tokens.tolist()) == ([2700.0], [600.0])
 
 
