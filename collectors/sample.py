@@ -11,7 +11,6 @@ from zlib import crc32
 import numpy as np
 import pyarrow as pa
 
-from costlib.engine import EngineConstants
 from costlib.kvcache import kv_bytes_per_sequence, kv_pool_bytes_per_gpu
 from costlib.project import project
 from costlib.projection import DeploymentProjection
@@ -42,7 +41,8 @@ def solved(file: ScenarioFile, deployment: Deployment) -> tuple[Replica, Deploym
     hosted = deployment.supply
     assert isinstance(hosted, SelfHosted)
     model, gpu = file.catalog.model(deployment.model_key), file.catalog.gpu(hosted.gpu_key)
-    replica = solve_replica(model, gpu, hosted.serving, deployment.workload, EngineConstants(), deployment.max_tpot_s)
+    constants = file.catalog.engine.resolve(model, gpu, hosted.serving)
+    replica = solve_replica(model, gpu, hosted.serving, deployment.workload, constants, deployment.max_tpot_s)
     fleet = project(file.today, file.catalog)
     return replica, next(d for d in fleet.deployments if d.key == deployment.key)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from io import StringIO
+from math import ceil
 
 from collectors.sample import WEEKS, solved
 from costlib.allocation import CENT
@@ -77,7 +78,7 @@ def nodes(file: ScenarioFile) -> tuple[Node, ...]:
         tags = (("deployment", deployment.key), ("product", deployment.product))
         found += [
             Node(name=f"{deployment.key}-{number + 1}", usd_per_gpu_hour=price, paid=paid, tags=tags)
-            for number in range(priced.gpus_count // GPUS_PER_NODE)
+            for number in range(ceil(priced.gpus_count / GPUS_PER_NODE))
         ]
     return (*found, Node(name="gpu-17", usd_per_gpu_hour=found[0].usd_per_gpu_hour, gpus_count=2))
 

@@ -126,7 +126,7 @@ class _Engine:
     def work_per_s(self, rate: float) -> tuple[float, float]:
         """FLOP/s and byte/s of one GPU: matmuls of every token computed; weights and caches read in every step."""
         fleet, work, serving = self.fleet, self.fleet.deployment.workload, self.fleet.hosted.serving
-        gpus = serving.tensor_parallel_count
+        gpus = serving.gpus_count
         computed = work.mean_prompt_tokens * (1 - serving.prefix_hit_fraction) + work.mean_output_tokens
         steps_per_s = self.busy_fraction(rate) / self.replica.tpot_s(rate)
         held = kv_bytes_per_sequence(fleet.model, resident_tokens(work), serving.kv_precision, gpus)
@@ -276,7 +276,7 @@ class _GpuPages(_Pages):
         per_gpu = [
             (engine, f"GPU-{fleet.deployment.key}-{n}-{g}", engine.rate(self.elapsed_s))
             for n, engine in enumerate(self.engines)
-            for g in range(fleet.hosted.serving.tensor_parallel_count)
+            for g in range(fleet.hosted.serving.gpus_count)
         ]
         used_mib = fleet.gpu.hbm_bytes * fleet.hosted.serving.gpu_memory_utilization / MEBI
         free_mib = fleet.gpu.hbm_bytes / MEBI - used_mib

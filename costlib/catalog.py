@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any, TypeVar, get_type_hints
 
 from costlib.capacity import Instance, plain_name
+from costlib.engine_table import EngineTable, FittedConstant, StepBand
 from costlib.errors import ConfigError, DomainError, UnknownKey
 from costlib.hardware import GpuSpec, MigProfile, Precision
 from costlib.models import AttentionLayers, ModelSpec
@@ -29,6 +30,7 @@ class Catalog:
     gpu_prices: tuple[GpuPrice, ...] = ()
     token_prices: tuple[TokenPrice, ...] = ()
     instances: Mapping[str, Instance] = field(default_factory=dict)  # by `capacity.plain_name`
+    engine: EngineTable = field(default_factory=EngineTable)
 
     def gpu(self, key: str) -> GpuSpec:
         return _find("GPU", self.gpus, key)
@@ -71,8 +73,12 @@ def catalog_from(
     models: Mapping[str, Mapping[str, Any]],
     prices: Mapping[str, Mapping[str, Any]],
     instances: Mapping[str, Mapping[str, Any]],
+    engine: Mapping[str, Any],
 ) -> Catalog:
-    """The catalogue from parsed TOML documents by file stem. Raises ConfigError naming the entry and the key."""
+    """The catalogue from parsed TOML documents, by file stem but for the engine's constants.
+
+    Raises     ConfigError naming the entry and the key
+    """
     parsed_gpus = tuple(gpu_from(key, doc) for key, doc in sorted(gpus.items()))
     parsed_models = tuple(model_from(key, doc) for key, doc in sorted(models.items()))
     gpu_prices: list[GpuPrice] = []
@@ -88,6 +94,7 @@ def catalog_from(
         gpu_prices=tuple(gpu_prices),
         token_prices=tuple(token_prices),
         instances=_by_plain_name(rented),
+        engine=engine_from(engine),
     )
     for hourly_price in catalog.gpu_prices:
         catalog.gpu(hourly_price.gpu_key)
@@ -152,6 +159,32 @@ def instances_from(stem: str, doc: Mapping[str, Any]) -> list[Instance]:
             if not found[-1].gpus_count > 0:
                 raise ConfigError(f"{where} {key}: an instance has more than 0 GPUs, not {count}.")
     return found
+
+
+def engine_from(doc: Mapping[str, Any]) -> EngineTable:
+    """The engine's constants: [constants.NAME] tables by stratum, and what says which stratum a GPU takes."""
+    where = "engine/constants.toml"
+    check_keys(doc, {"constants", "generations", "measured", "module_j_per_flop", "step_band"}, where)
+
+    def part(name: str) -> Mapping[str, Any]:
+        return table(doc.get(name, {}), f"{where} [{name}]")
+
+    return EngineTable(
+        constants={
+            name: {
+                stratum: build(FittedConstant, row, f"{where} [constants.{name}] {stratum}")
+                for stratum, row in table(strata, f"{where} [constants.{name}]").items()
+            }
+            for name, strata in part("constants").items()
+        },
+        generations=part("generations"),
+        measured_architectures=frozenset(part("measured").get("architectures", ())),
+        measured_gpus=frozenset(part("measured").get("gpus", ())),
+        module_j_per_flop=part("module_j_per_flop"),
+        step_band={
+            name: build(StepBand, row, f"{where} [step_band.{name}]") for name, row in part("step_band").items()
+        },
+    )
 
 
 def _by_plain_name(instances: Iterable[Instance]) -> dict[str, Instance]:

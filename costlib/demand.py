@@ -25,6 +25,8 @@ class Demand:
     prefix_hit_fraction: float | None
     coverage_fraction: float
     covered_hours: float
+    low_ratio: float = 1.0  # P10 and P90 of the coming month's demand over this
+    high_ratio: float = 1.0
 
     @property
     def is_enough(self) -> bool:
@@ -69,6 +71,8 @@ def _measured(deployment: Deployment, demand: Demand) -> Deployment:
         mean_prompt_tokens=demand.mean_prompt_tokens,
         mean_output_tokens=demand.mean_output_tokens,
         peak_to_mean_ratio=max(1.0, demand.peak_to_mean_ratio),
+        demand_low_ratio=demand.low_ratio,
+        demand_high_ratio=demand.high_ratio,
         basis=Basis.MEASURED,
     )
     supply = deployment.supply

@@ -9,18 +9,19 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from costlib.engine import EngineConstants
 from costlib.units import MS_PER_S, SECONDS_PER_MINUTE
 
 # Sources: D = research on the domain's mathematics, with its section; J = a judgement of ours, open to a better one.
 LEAST_OBSERVED_S = SECONDS_PER_MINUTE  # J: shorter windows show one request, not a habit
 HIGH_GPU_UTIL_FRACTION = 0.80  # J: where dashboards begin to call a GPU full
-LOW_MFU_FRACTION = 0.20  # J: well below the 0.69 that kernels reach in published measurements (costlib.engine)
+LOW_MFU_FRACTION = 0.20  # J: well below what kernels reach
 LOW_MBU_FRACTION = 0.30  # D 4.6: even small models one sequence at a time reach 0.30 to 0.60
-_REACHED = EngineConstants()
-# J: two thirds of what a roof gives in practice (costlib.engine) is near enough to it to be what binds.
-COMPUTE_BOUND_MFU_FRACTION = _REACHED.compute_efficiency_fraction * 2 / 3
-MEMORY_BOUND_MBU_FRACTION = _REACHED.bandwidth_efficiency_fraction * 2 / 3
+# What kernels reach in published measurements, 16 bit (data/engine/constants.toml).
+REACHED_COMPUTE_FRACTION = 0.74
+REACHED_BANDWIDTH_FRACTION = 0.81
+# J: two thirds of what a roof gives in practice is near enough to it to be what binds.
+COMPUTE_BOUND_MFU_FRACTION = REACHED_COMPUTE_FRACTION * 2 / 3
+MEMORY_BOUND_MBU_FRACTION = REACHED_BANDWIDTH_FRACTION * 2 / 3
 KV_UNUSED_P95_FRACTION = 0.35  # D 5.6: 0.70 to 0.90 is a good p95; this is half of its lower end
 KV_ROOMY_P95_FRACTION = 0.80  # D 10: a queue below this is not for want of KV memory
 KV_FULL_P95_FRACTION = 0.95  # D 5.6: above 0.90 there is no room for a burst; here vLLM preempts and recomputes
@@ -250,7 +251,7 @@ def roof(reading: Reading) -> Finding | None:
             severity=Severity.NOTE,
             title="Compute-bound: arithmetic is what limits it",
             evidence=f"MFU {mfu:.0%}, MBU {mbu:.0%}; published kernels reach about "
-            f"{_REACHED.compute_efficiency_fraction:.0%}. Larger batches bring no more.",
+            f"{REACHED_COMPUTE_FRACTION:.0%}. Larger batches bring no more.",
             action="Weights in FP8 or INT8 are computed at twice the rate where the GPU can; INT4 is not.",
             lever_key="weight_precision",
             lever_values={"weights": "fp8"},
@@ -299,8 +300,8 @@ def verify_ratio(reading: Reading, drafted: float) -> float:
         return 1.0
     drafts, tokens, prompt = known
     share = (drafts + tokens) / (drafts + tokens + prompt)
-    compute = reading.mfu_fraction / _REACHED.compute_efficiency_fraction
-    memory = reading.mbu_fraction / _REACHED.bandwidth_efficiency_fraction
+    compute = reading.mfu_fraction / REACHED_COMPUTE_FRACTION
+    memory = reading.mbu_fraction / REACHED_BANDWIDTH_FRACTION
     alone = max(compute * (1 - share * drafted / (drafted + 1)), memory)
     return max(compute, memory) / alone if alone > 0 else 1.0
 

@@ -28,11 +28,12 @@ def kv_bytes_per_token(model: ModelSpec, precision: Precision = Precision.BF16) 
     >>> kv_bytes_per_token(catalog.model("llama-3.1-8b")), kv_bytes_per_token(catalog.model("deepseek-v3"))
     (131072.0, 70272.0)
     """
-    element = KV_BYTES_PER_ELEMENT[precision]
-    return sum(_bytes_per_token(group, element) for group in model.attention)
+    return sum(layer_kv_bytes_per_token(group, precision) for group in model.attention)
 
 
-def _bytes_per_token(group: AttentionLayers, element_bytes: float) -> float:
+def layer_kv_bytes_per_token(group: AttentionLayers, precision: Precision) -> float:
+    """The same of one group of layers; 0 for linear attention, whose state has a constant size [byte/token]."""
+    element_bytes = KV_BYTES_PER_ELEMENT[precision]
     if group.kind is AttentionKind.LINEAR:
         return 0.0
     if group.kind is AttentionKind.MLA:
@@ -56,18 +57,18 @@ def kv_bytes_per_sequence(
     >>> kv_bytes_per_sequence(catalog.model("llama-3.1-8b"), 4096) / GIBI
     0.5
     """
-    element = KV_BYTES_PER_ELEMENT[precision]
     total = 0.0
     for group in model.attention:
         held = min(tokens, group.window_tokens) if group.kind is AttentionKind.SLIDING else tokens
         if group.kind is AttentionKind.LINEAR:
             total += group.layers_count * group.state_bytes / tensor_parallel_count
         else:
-            total += _bytes_per_token(group, element) * held * _share(group, tensor_parallel_count)
+            total += layer_kv_bytes_per_token(group, precision) * held * layer_share(group, tensor_parallel_count)
     return total
 
 
-def _share(group: AttentionLayers, tensor_parallel_count: int) -> float:
+def layer_share(group: AttentionLayers, tensor_parallel_count: int) -> float:
+    """Share of a sequence's KV cache that each GPU of a tensor-parallel group holds [1]."""
     if group.kind is AttentionKind.MLA:
         return 1.0
     return max(1.0 / tensor_parallel_count, 1.0 / group.kv_heads_count)
@@ -75,9 +76,34 @@ def _share(group: AttentionLayers, tensor_parallel_count: int) -> float:
 
 def weight_bytes(model: ModelSpec, serving: ServingConfig) -> float:
     """All weights as stored: the checkpoint's stated size, else parameters x bytes per parameter with scales [byte]."""
-    if serving.stated_weights_bytes is not None:
-        return serving.stated_weights_bytes
-    return model.total_params_count * WEIGHT_BYTES_PER_PARAM[serving.weight_precision]
+    return sum(weight_bytes_by_part(model, serving))
+
+
+def weight_bytes_by_part(model: ModelSpec, serving: ServingConfig) -> tuple[float, float]:
+    """Weights outside and inside the routed experts, as stored.
+
+    Equation   (P - P_e) b_d,  P_e b;  a stated size is split in the same proportion
+    Symbols    P_e routed parameters   b bytes per parameter, scales included   b_d the same outside experts: 16 bit
+               where experts have 4
+    Returns    [byte], [byte]
+    Raises     nothing
+    Source     docs/method.md
+    Example    gpt-oss-20b: 13.8 GB as released; 13.4 from its 1.14 B and 19.78 B parameters
+    >>> four_bit = ServingConfig(weight_precision=Precision.FP4)
+    >>> [round(part / 1e9, 1) for part in weight_bytes_by_part(catalog.model("gpt-oss-20b"), four_bit)]
+    [2.3, 11.1]
+    """
+    routed = model.routed_params_count
+    dense = (model.total_params_count - routed) * WEIGHT_BYTES_PER_PARAM[dense_precision(model, serving)]
+    experts = routed * WEIGHT_BYTES_PER_PARAM[serving.weight_precision]
+    scale = 1.0 if serving.stated_weights_bytes is None else serving.stated_weights_bytes / (dense + experts)
+    return dense * scale, experts * scale
+
+
+def dense_precision(model: ModelSpec, serving: ServingConfig) -> Precision:
+    """The format of the weights outside the experts: checkpoints with 4 bit experts keep the rest in 16."""
+    four_bit = serving.weight_precision in (Precision.INT4, Precision.FP4)
+    return Precision.BF16 if model.is_moe and four_bit else serving.weight_precision
 
 
 def reserve_bytes_per_gpu(model: ModelSpec, serving: ServingConfig) -> float:
@@ -85,48 +111,59 @@ def reserve_bytes_per_gpu(model: ModelSpec, serving: ServingConfig) -> float:
     return FIXED_RESERVE_BYTES + ACTIVATION_BYTES_PER_HIDDEN * model.hidden_size_count * serving.max_num_batched_tokens
 
 
+def usable_bytes_per_gpu(model: ModelSpec, gpu: GpuSpec, serving: ServingConfig) -> float:
+    """Memory of one GPU for weights and KV cache: HBM x utilisation - reserve [byte]; below 0 where there is none."""
+    return gpu.hbm_bytes * serving.gpu_memory_utilization - reserve_bytes_per_gpu(model, serving)
+
+
 def kv_pool_bytes_per_gpu(model: ModelSpec, gpu: GpuSpec, serving: ServingConfig) -> float:
     """Memory of one GPU left for KV cache.
 
-    Equation   pool = HBM x utilisation - W / g - reserve
-    Symbols    HBM gpu.hbm_bytes   W weight_bytes   g tensor_parallel_count   reserve reserve_bytes_per_gpu
+    Equation   pool = HBM x utilisation - reserve - W_d/(g p) - W_e/G
+    Symbols    HBM gpu.hbm_bytes   W_d, W_e weights outside and inside experts
+               g tensor and p pipeline parallel GPUs, G all of them
     Returns    [byte] on one GPU, above 0
     Valid for  weights split evenly over the group; no CPU offload
     Raises     DoesNotFit with what is needed, what is there and the smallest group that would do
     Source     docs/method.md
     """
-    weights = weight_bytes(model, serving)
-    usable = gpu.hbm_bytes * serving.gpu_memory_utilization - reserve_bytes_per_gpu(model, serving)
-    pool = usable - weights / serving.tensor_parallel_count
+    dense, experts = weight_bytes_by_part(model, serving)
+    usable = usable_bytes_per_gpu(model, gpu, serving)
+    pool = usable - dense / serving.gpus_per_dense_copy_count - experts / serving.gpus_count
     if pool <= 0:
+        copies = serving.data_parallel_attention_count
+        weights, there = dense * copies + experts, serving.gpus_count * max(usable, 0)
         enough = next((g for g in (1, 2, 4, 8, 16) if usable > 0 and weights / g < usable), None)
         remedy = f"use {enough} of them or fewer bits per weight" if enough else "use a GPU with more memory"
         raise DoesNotFit(
-            f"{model.name} in {serving.weight_precision} does not fit {serving.tensor_parallel_count} x {gpu.name}: "
-            f"weights need {weights / GIBI:,.0f} GiB, {serving.tensor_parallel_count * max(usable, 0) / GIBI:,.0f} GiB "
-            f"are usable; {remedy}."
+            f"{model.name} in {serving.weight_precision} does not fit {serving.gpus_count} x {gpu.name}: "
+            f"weights need {weights / GIBI:,.0f} GiB, {(weights - there) / GIBI:,.1f} GiB more than the "
+            f"{there / GIBI:,.1f} GiB that are usable; {remedy}."
         )
     return pool
 
 
 def concurrent_sequences(model: ModelSpec, gpu: GpuSpec, serving: ServingConfig, tokens: float) -> int:
-    """Sequences of `tokens` mean resident length whose KV cache fits at once.
+    """Sequences of `tokens` mean resident length whose KV cache fits in a replica at once.
 
-    Equation   B = floor(pool / KV bytes of (tokens + (block - 1) / 2))
+    Equation   B = D floor(pool / KV bytes of (tokens + (block - 1) / 2))
+    Symbols    D data-parallel attention groups, each with sequences of its own
     Returns    [1], at least 1
     Valid for  means; a peak above the mean is preempted and recomputed by vLLM, which this does not price
     Raises     DoesNotFit when the weights, or a single sequence, do not fit
     Source     Kwon et al., SOSP 2023 (block rounding); docs/method.md
     """
     pool = kv_pool_bytes_per_gpu(model, gpu, serving)
-    one = kv_bytes_per_sequence(
-        model, tokens + (BLOCK_TOKENS - 1) / 2, serving.kv_precision, serving.tensor_parallel_count
+    held = tokens + (BLOCK_TOKENS - 1) / 2
+    one = (
+        kv_bytes_per_sequence(model, held, serving.kv_precision, serving.tensor_parallel_count)
+        / serving.pipeline_parallel_count
     )
     fits = int(pool / one) if one else serving.max_num_seqs
     if fits < 1:
         raise DoesNotFit(
             f"one sequence of {tokens:,.0f} tokens of {model.name} needs {one / GIBI:.1f} GiB of KV cache per GPU; "
-            f"{pool / GIBI:.1f} GiB are left on {serving.tensor_parallel_count} x {gpu.name}: "
+            f"{pool / GIBI:.1f} GiB are left on {serving.gpus_count} x {gpu.name}: "
             "use more GPUs, fp8 KV cache or shorter contexts."
         )
-    return fits
+    return fits * serving.data_parallel_attention_count

@@ -52,3 +52,11 @@ class ModelSpec:
     @property
     def is_moe(self) -> bool:
         return self.experts_count > 0
+
+    @property
+    def routed_params_count(self) -> float:
+        """Parameters of all routed experts: (P - P_a) / (1 - k/E), since a token passes through k of E."""
+        if not self.is_moe:
+            return 0.0
+        share = self.active_experts_count / self.experts_count
+        return (self.total_params_count - self.active_params_count) / (1 - share)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from costlib.bands import jointly
 from costlib.breakeven import break_even_tokens, commitment_quantile, needed_tokens_per_s, replicas_for, usd_per_mtok
 from costlib.catalog import Catalog
 from costlib.engine import EngineConstants, weight_read_s
@@ -15,6 +16,7 @@ from costlib.replica import resident_tokens, solve_replica
 from costlib.roofline import mfu_fraction, ridge_flop_per_byte
 from costlib.scenario import ApiTokens, Deployment, Scenario, SelfHosted
 from costlib.units import MS_PER_S, SECONDS_PER_HOUR, TOKENS_PER_MTOK
+from costlib.validity import Label
 from costlib.workload import Workload
 
 
@@ -23,6 +25,7 @@ class _Priced:
     result: DeploymentProjection
     low_usd_per_hour: float
     high_usd_per_hour: float
+    basis: Basis
     steps: tuple[Step, ...]
     warnings: tuple[str, ...]
 
@@ -33,17 +36,17 @@ def project(scenario: Scenario, catalog: Catalog, constants: EngineConstants | N
     Equation   $ per month = sum over deployments of  whole replicas x GPUs x $ per GPU-hour x hours, or of
                tokens x API price
                replicas = max(min_replicas, ceil(peak rate / (replica capacity x target_busy)))
-    Returns    a Projection; usd_per_month is a range: the engine model's step times off by their back-tested 80 % band
+    Returns    a Projection; usd_per_month is a range, P10 to P90: step times within their back-tested band,
+               demand within its own
     Valid for  decoder text models in steady state at the peak hour; a fixed fleet, no autoscaling
     Raises     DoesNotFit, DomainError, ConfigError naming the deployment
     Source     docs/method.md
     Example    examples live in tests/scenarios; each is run by the test suite and by `permillion whatif`
     """
-    constants = constants or EngineConstants()
     priced = [_price(deployment, scenario, catalog, constants) for deployment in scenario.deployments]
     parts = [p.result for p in priced]
     hours = scenario.hours_per_month
-    fleet = Trace("fleet", weakest(scenario.demand_basis, constants.basis))
+    fleet = Trace("fleet", weakest(scenario.demand_basis, *(p.basis for p in priced)))
     usd_per_hour = fleet("usd_per_hour", sum(p.usd_per_hour for p in parts), "sum of deployments")
     usd_per_month = fleet("usd_per_month", usd_per_hour * hours, "USD/h x hours per month")
     input_tokens = _answered_tokens(scenario, lambda work: work.mean_prompt_tokens)
@@ -111,7 +114,7 @@ def usd_per_gpu_hour(purchase: PurchaseMix, scenario: Scenario, catalog: Catalog
     )
 
 
-def _price(deployment: Deployment, scenario: Scenario, catalog: Catalog, constants: EngineConstants) -> _Priced:
+def _price(deployment: Deployment, scenario: Scenario, catalog: Catalog, constants: EngineConstants | None) -> _Priced:
     if isinstance(deployment.supply, ApiTokens):
         return _price_api(deployment, deployment.supply, scenario)
     try:
@@ -140,15 +143,21 @@ def _price_api(deployment: Deployment, api: ApiTokens, scenario: Scenario) -> _P
         ),
         demand_tokens_per_s=work.total_tokens_per_s,
     )
-    return _Priced(result, per_hour, per_hour, tuple(trace.steps), ())
+    low, high = per_hour * work.demand_low_ratio, per_hour * work.demand_high_ratio
+    return _Priced(result, low, high, work.basis, tuple(trace.steps), ())
 
 
 def _price_hosted(
-    deployment: Deployment, hosted: SelfHosted, scenario: Scenario, catalog: Catalog, constants: EngineConstants
+    deployment: Deployment,
+    hosted: SelfHosted,
+    scenario: Scenario,
+    catalog: Catalog,
+    constants: EngineConstants | None,
 ) -> _Priced:
     model, gpu, serving = catalog.model(deployment.model_key), catalog.gpu(hosted.gpu_key), hosted.serving
     work = deployment.workload
-    group = serving.tensor_parallel_count
+    constants = constants or catalog.engine.resolve(model, gpu, serving, fitted=hosted.fitted)
+    group = serving.gpus_count
     trace = Trace(deployment.key, weakest(work.basis, constants.basis))
     sheet = Basis.ASSUMED  # catalogue figures: sourced, not measured on these machines
     context = resident_tokens(work)
@@ -157,16 +166,20 @@ def _price_hosted(
     trace("ridge_flop_per_byte", ridge_flop_per_byte(gpu), "C / M at bf16", sheet)
     trace("kv_bytes_per_token", kv_bytes_per_token(model, serving.kv_precision), "sum of 2 L H_kv d b", sheet)
     trace("resident_tokens", context, "E[in] + E[out] (1 + cv^2)/2", work.basis)
-    one_sequence = kv_bytes_per_sequence(model, context, serving.kv_precision, group)
+    one_sequence = kv_bytes_per_sequence(model, context, serving.kv_precision, serving.tensor_parallel_count)
+    one_sequence /= serving.pipeline_parallel_count
     trace("kv_per_sequence_bytes", one_sequence, "KV bytes x resident tokens, per GPU")
-    pool = trace("kv_pool_bytes", kv_pool_bytes_per_gpu(model, gpu, serving), "HBM x util - W/g - reserve, per GPU")
+    pool = trace("kv_pool_bytes", kv_pool_bytes_per_gpu(model, gpu, serving), "HBM x util - reserve - W/G, per GPU")
 
     replica = solve_replica(model, gpu, serving, work, constants, deployment.max_tpot_s)
     for bound, limit in replica.limits:
         trace(f"batch_by_{bound}_count", limit, "sequences this limit allows")
     trace("batch_count", replica.batch_count, f"the least of them: {replica.bound}")
-    trace("prefill_s", replica.prefill_s, "(2 P_a n / C_w + A / C_16) / (g e_c)")
-    trace("step_s", float(replica.step_s[-1]), "decode step + B/O x prefill, at the largest batch")
+    trace("prefill_s", replica.prefill_s, "n/l step(0, l prompt tokens), one prompt alone")
+    trace("dense_compute_fraction", float(constants.dense_compute_fraction), "share of C reached", constants.basis)
+    trace("bandwidth_fraction", float(constants.bandwidth_fraction), "share of M reached", constants.basis)
+    trace("decode_step_s", float(replica.decode_step_s[-1]), "p (m^q + c^q)^(1/q) + links + fixed, largest batch")
+    trace("step_s", float(replica.step_s[-1]), "step with B/O prompts in it, at the largest batch")
     stated = hosted.stated_tokens_per_s
     capacity = stated / work.tokens_per_request if stated else replica.capacity_requests_per_s
     trace("capacity_requests_per_s", capacity, "stated" if stated else "B / (O x step)")
@@ -192,8 +205,22 @@ def _price_hosted(
     per_replica = peak / replicas if replicas else 0.0
     running = replica.running_count(per_replica)
     # A stated capacity already is what it is; the engine model's is only known to within its band.
-    band = (constants.step_low_ratio, constants.step_high_ratio)
-    faster, slower = (capacity if stated else replica.capacity_if(ratio) for ratio in band)
+    band, label = (constants.step_low_ratio, constants.step_high_ratio), Label(basis=trace.basis)
+    if hosted.fitted is not None and constants.basis is Basis.CALIBRATED:
+        label = hosted.fitted.validity.label(
+            batch_count=replica.batch_count,
+            context_tokens=context,
+            input_per_output_ratio=work.mean_prompt_tokens
+            * (1 - serving.prefix_hit_fraction)
+            / work.mean_output_tokens,
+        )
+        if label.basis is Basis.EXTRAPOLATED:
+            published = catalog.engine.resolve(model, gpu, serving)
+            band = min(band[0], published.step_low_ratio), max(band[1], published.step_high_ratio)
+    # More demand than expected takes as much more capacity as slower steps do.
+    demand = (work.demand_low_ratio, work.demand_high_ratio)
+    edges = demand if stated else jointly(band, demand)
+    most, least = (capacity / ratio if stated else replica.capacity_if(ratio) for ratio in edges)
     result = DeploymentProjection(
         key=deployment.key,
         model_key=model.key,
@@ -211,19 +238,28 @@ def _price_hosted(
         demand_tokens_per_s=work.total_tokens_per_s,
         busy_fraction=busy,
         bound=replica.bound,
-        tpot_s=None if stated else trace("tpot_s", replica.tpot_s(per_replica), "step at the peak hour's batch"),
-        ttft_s=None if stated else trace("ttft_s", replica.ttft_s(per_replica), "t_step/2 + t_p + M/D/1 wait"),
+        tpot_s=None
+        if stated
+        else trace("tpot_s", replica.tpot_s(per_replica), "interval between tokens at the peak hour's batch"),
+        ttft_s=None
+        if stated
+        else trace("ttft_s", replica.ttft_s(per_replica), "front + M/D/1 wait and prefill + running step"),
         running_count=running,
-        kv_usage_fraction=min(1.0, running * one_sequence / pool),
+        kv_usage_fraction=min(1.0, running / serving.data_parallel_attention_count * one_sequence / pool),
     )
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = (f"{deployment.key}: {label.reason}.",) if label.reason else ()
     if replica.misses_tpot and deployment.max_tpot_s is not None:
-        warnings = (
-            f"{deployment.key}: one sequence at a time already takes {replica.step_s[0] * MS_PER_S:.0f} ms per token, "
-            f"slower than max_tpot_s {deployment.max_tpot_s * MS_PER_S:.0f} ms; priced at batch 1.",
+        warnings += (
+            f"{deployment.key}: one sequence at a time already takes {replica.interval_s[0] * MS_PER_S:.0f} ms per "
+            f"token, slower than max_tpot_s {deployment.max_tpot_s * MS_PER_S:.0f} ms; priced at batch 1.",
         )
     return _Priced(
-        result, fleet_size(faster) * group * price, fleet_size(slower) * group * price, tuple(trace.steps), warnings
+        result,
+        fleet_size(most) * group * price,
+        fleet_size(least) * group * price,
+        weakest(trace.basis, label.basis),
+        tuple(trace.steps),
+        warnings,
     )
 
 

@@ -5,14 +5,24 @@ from enum import StrEnum
 
 import numpy as np
 
-from costlib.engine import EngineConstants, decode_step_s, prefill_s
+from costlib.engine import (
+    EngineConstants,
+    engine_inputs,
+    prefill_s,
+    steady_tpot_s,
+    step_s,
+)
 from costlib.errors import DoesNotFit, DomainError
 from costlib.hardware import GpuSpec
 from costlib.kvcache import concurrent_sequences
 from costlib.models import ModelSpec
+from costlib.queueing import open_loop_response_s, ttft_s
 from costlib.roofline import Floats
 from costlib.serving import ServingConfig
 from costlib.workload import Workload
+
+_HALVINGS = 30
+_GPU_AND_SEQUENCE = np.array([[0.0], [1.0]])  # prompts not counted: none for the GPU, its own for a sequence
 
 
 class Bound(StrEnum):
@@ -40,25 +50,41 @@ def resident_tokens(workload: Workload) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replica:
-    """Step time and request rate for every batch from 1 to the largest; arrays are aligned, batch = index + 1.
+    """Step times and request rate for every batch from 1 to the largest; arrays are aligned, batch = index + 1.
 
-    `uncut_step_s` goes on to the batch that memory and settings allow, past the limit on time per token.
+    `step_s` is what the GPU spends on a step, prompts included; `interval_s` what passes between two tokens of one
+    sequence, which the prompts of the others lengthen but not its own. The `uncut` ones go on to the batch that memory
+    and settings allow, past the limit on time per token.
     """
 
     bound: Bound
     limits: tuple[tuple[Bound, int], ...]
-    step_s: Floats
+    constants: EngineConstants
     requests_per_s: Floats
+    decode_step_s: Floats  # without any prompt
     uncut_step_s: Floats
+    uncut_interval_s: Floats
     mean_output_tokens: float
     max_tpot_s: float | None
-    prefill_s: float
-    prefill_share_fraction: float  # of a step's time at the largest batch
+    prefill_s: float  # one prompt alone
     misses_tpot: bool  # even one sequence at a time is slower than asked for
 
     @property
     def batch_count(self) -> int:
-        return len(self.step_s)
+        return len(self.requests_per_s)
+
+    @property
+    def step_s(self) -> Floats:
+        return self.uncut_step_s[: self.batch_count]
+
+    @property
+    def interval_s(self) -> Floats:
+        return self.uncut_interval_s[: self.batch_count]
+
+    @property
+    def prefill_share_fraction(self) -> float:
+        """Share of a step's time that prompts take, at the largest batch."""
+        return float(1 - self.decode_step_s[-1] / self.step_s[-1])
 
     @property
     def capacity_requests_per_s(self) -> float:
@@ -69,13 +95,12 @@ class Replica:
 
         Returns    [request/s]
         """
-        step_s = self.uncut_step_s * time_ratio
-        most = _largest_batch(step_s, self.max_tpot_s)
-        return float(most / (self.mean_output_tokens * step_s[most - 1]))
+        most = _largest_batch(self.uncut_interval_s * time_ratio, self.max_tpot_s)
+        return float(most / (self.mean_output_tokens * self.uncut_step_s[most - 1] * time_ratio))
 
     def tpot_s(self, requests_per_s: float) -> float:
-        """Time per output token at this request rate: the step time of the batch that the rate keeps running [s]."""
-        return float(np.interp(requests_per_s, self.requests_per_s, self.step_s))
+        """Time per output token at this request rate: that of the batch which the rate keeps running [s]."""
+        return float(np.interp(requests_per_s, self.requests_per_s, self.interval_s))
 
     def running_count(self, requests_per_s: float) -> float:
         """Mean sequences running at this rate (Little's law on the step curve); below one, the busy share."""
@@ -83,16 +108,40 @@ class Replica:
         return float(np.interp(requests_per_s, rates, np.arange(len(rates), dtype=float)))
 
     def ttft_s(self, requests_per_s: float) -> float:
-        """Time to the first token at this request rate.
+        """Time to the first token at this rate of Poisson arrivals; see `queueing.ttft_s`.
 
-        Equation   t_step / 2 + t_p + r t_p / (2 (1 - r)),  r = rate x t_p
-        Symbols    t_step running step to wait out   t_p prefill of one prompt   last term: M/D/1 queue of prefills
         Returns    [s]
-        Valid for  Poisson arrivals below capacity; network and tokenisation excluded
+        Raises     DomainError above capacity: the queue then grows without end
         """
-        load = min(requests_per_s * self.prefill_s, 0.99)
-        queue_s = load * self.prefill_s / (2 * (1 - load))
-        return self.tpot_s(requests_per_s) / 2 + self.prefill_s + queue_s
+        # A rate read back from a table or a gauge may pass the capacity by a rounding.
+        if not 0 <= requests_per_s <= self.capacity_requests_per_s * (1 + 1e-9):
+            raise DomainError(
+                f"{requests_per_s:g} requests/s are unstable: one replica answers {self.capacity_requests_per_s:g}."
+            )
+        decode_s = float(np.interp(requests_per_s, self.requests_per_s, self.decode_step_s))
+        busy = min(1.0, requests_per_s / float(self.requests_per_s[0]))  # below a batch of one
+        load = busy * (1 - decode_s / float(np.interp(requests_per_s, self.requests_per_s, self.step_s)))
+        response_s = open_loop_response_s(self.prefill_s, load)
+        return float(ttft_s(self.constants, response_s, decode_s, self.tpot_s(requests_per_s)))
+
+    def goodput_requests_per_s(self, max_ttft_s: float, max_tpot_s: float) -> float:
+        """The highest rate at which mean times to the first token and per token keep their limits.
+
+        Returns    [request/s]; 0 where not even a single request does
+        """
+        good, most = 0.0, self.capacity_requests_per_s
+
+        def keeps(rate: float) -> bool:
+            return self.ttft_s(rate) <= max_ttft_s and self.tpot_s(rate) <= max_tpot_s
+
+        if keeps(most):
+            return most
+        if not keeps(good):
+            return good
+        for _ in range(_HALVINGS):
+            middle = (good + most) / 2
+            good, most = (middle, most) if keeps(middle) else (good, middle)
+        return good
 
 
 def solve_replica(
@@ -105,12 +154,13 @@ def solve_replica(
 ) -> Replica:
     """The steady state of continuous batching on one replica.
 
-    Equation   step(B) = decode_step(B) + B/O x prefill;   rate(B) = B / (O x step(B))
+    Equation   rate(B) = B / (O x step(B)),  step(B) with B/O prompts in it (`engine.steady_tpot_s`, own_prompts 0)
                B <= max_num_seqs,  KV memory / KV of one sequence,  max_num_batched_tokens / (1 + I_c/O),
-               and step(B) <= max_tpot
+               and the interval between tokens (own_prompts 1) <= max_tpot
     Symbols    O mean output tokens   I_c mean uncached prompt tokens: every output token brings I_c/O of them along
     Returns    a Replica
-    Valid for  prefill chunks that share steps with decode (chunked prefill, vLLM's default) and do not overlap with it
+    Valid for  prefill chunks that share steps with decode (chunked prefill, vLLM's default); data-parallel attention
+               groups and pipeline stages each with the limits of one engine
     Raises     DoesNotFit, DomainError
     Source     docs/method.md; Agrawal et al., Sarathi-Serve, OSDI 2024
     """
@@ -120,41 +170,56 @@ def solve_replica(
             f"{model.name} can hold; use a model with a longer context or shorten prompts."
         )
     outputs = workload.mean_output_tokens
-    uncached_per_output = workload.mean_prompt_tokens * (1 - serving.prefix_hit_fraction) / outputs
-    limits = {
-        Bound.MAX_NUM_SEQS: serving.max_num_seqs,
-        Bound.KV_MEMORY: concurrent_sequences(model, gpu, serving, resident_tokens(workload)),
-        Bound.MAX_NUM_BATCHED_TOKENS: int(serving.max_num_batched_tokens / (1 + uncached_per_output)),
-    }
+    cached = workload.mean_prompt_tokens * serving.prefix_hit_fraction
+    computed = workload.mean_prompt_tokens - cached
+    context = resident_tokens(workload)
+    inputs = engine_inputs(model, gpu, serving)
+    limits = _limits(model, gpu, serving, context, computed / outputs)
     most = min(limits.values())
-    if most < 1:
-        raise DoesNotFit(
-            f"max_num_batched_tokens {serving.max_num_batched_tokens} is too small: each output token brings "
-            f"{uncached_per_output:,.0f} prompt tokens with it; raise it above {1 + uncached_per_output:,.0f}."
-        )
     batch = np.arange(1, most + 1, dtype=float)
-    one_prefill_s = prefill_s(model, gpu, serving, workload.mean_prompt_tokens, constants)
-    decode_s = decode_step_s(model, gpu, serving, batch, resident_tokens(workload), constants)
-    uncut_step_s = decode_s + batch / outputs * one_prefill_s
-    most = _largest_batch(uncut_step_s, max_tpot_s)
-    step_s = uncut_step_s[:most]
+
+    uncut_step_s, uncut_interval_s = steady_tpot_s(
+        inputs, constants, batch, context, computed, outputs, cached_tokens=cached, own_prompts=_GPU_AND_SEQUENCE
+    )
     if max_tpot_s is not None:
-        limits[Bound.MAX_TPOT] = int(np.searchsorted(uncut_step_s, max_tpot_s, side="right"))
+        limits[Bound.MAX_TPOT] = int(np.searchsorted(uncut_interval_s, max_tpot_s, side="right"))
+        most = _largest_batch(uncut_interval_s, max_tpot_s)
     return Replica(
         bound=min(limits, key=lambda name: limits[name]),
         limits=tuple(limits.items()),
-        step_s=step_s,
-        requests_per_s=batch[:most] / (outputs * step_s),
+        constants=constants,
+        requests_per_s=batch[:most] / (outputs * uncut_step_s[:most]),
+        decode_step_s=step_s(inputs, constants, batch[:most], context),
         uncut_step_s=uncut_step_s,
+        uncut_interval_s=uncut_interval_s,
         mean_output_tokens=outputs,
         max_tpot_s=max_tpot_s,
-        prefill_s=one_prefill_s,
-        prefill_share_fraction=float(most / outputs * one_prefill_s / step_s[-1]),
+        prefill_s=float(constants.prefill_ratio * prefill_s(inputs, constants, computed, cached)),
         misses_tpot=limits.get(Bound.MAX_TPOT) == 0,
     )
 
 
-def _largest_batch(step_s: Floats, max_tpot_s: float | None) -> int:
-    """The largest batch whose step is fast enough; 1 where not even one sequence is."""
-    fast_enough = len(step_s) if max_tpot_s is None else int(np.searchsorted(step_s, max_tpot_s, side="right"))
+def _limits(
+    model: ModelSpec, gpu: GpuSpec, serving: ServingConfig, context: float, uncached_per_output: float
+) -> dict[Bound, int]:
+    """Sequences that settings and memory allow. Raises DoesNotFit when that is none."""
+    engines = serving.data_parallel_attention_count
+    limits = {
+        Bound.MAX_NUM_SEQS: serving.max_num_seqs * engines,
+        Bound.KV_MEMORY: concurrent_sequences(model, gpu, serving, context),
+        Bound.MAX_NUM_BATCHED_TOKENS: engines
+        * serving.pipeline_parallel_count
+        * int(serving.max_num_batched_tokens / (1 + uncached_per_output)),
+    }
+    if not limits[Bound.MAX_NUM_BATCHED_TOKENS]:
+        raise DoesNotFit(
+            f"max_num_batched_tokens {serving.max_num_batched_tokens} is too small: each output token brings "
+            f"{uncached_per_output:,.0f} prompt tokens with it; raise it above {1 + uncached_per_output:,.0f}."
+        )
+    return limits
+
+
+def _largest_batch(interval_s: Floats, max_tpot_s: float | None) -> int:
+    """The largest batch whose tokens come fast enough; 1 where not even one sequence's do."""
+    fast_enough = len(interval_s) if max_tpot_s is None else int(np.searchsorted(interval_s, max_tpot_s, side="right"))
     return max(1, fast_enough)

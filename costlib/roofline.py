@@ -4,9 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from costlib.hardware import GpuSpec, Precision
-from costlib.kvcache import weight_bytes
 from costlib.models import AttentionKind, AttentionLayers, ModelSpec
-from costlib.serving import ServingConfig
 
 FLOP_PER_PARAM_AND_TOKEN = 2.0  # one multiply, one add
 ATTENTION_FLOP_PER_HEAD_ELEMENT = 4.0  # QK and AV, a multiply and an add each
@@ -44,12 +42,13 @@ def attention_flop(model: ModelSpec, first_token: float, last_token: float, deco
         if group.kind is AttentionKind.LINEAR:
             continue
         window = group.window_tokens if group.kind is AttentionKind.SLIDING else np.inf
-        weight = group.layers_count * model.heads_count * _flop_per_pair(group, decoding)
+        weight = group.layers_count * model.heads_count * flop_per_pair(group, decoding)
         total += weight * (_area(last_token, window) - _area(first_token, window))
     return total
 
 
-def _flop_per_pair(group: AttentionLayers, decoding: bool) -> float:
+def flop_per_pair(group: AttentionLayers, decoding: bool) -> float:
+    """FLOPs of one query head for one token and one token of its context; see `attention_flop`."""
     if group.kind is AttentionKind.MLA:
         return 2.0 * (2 * (group.latent_rank_count if decoding else group.head_dim_count) + group.rope_dim_count)
     return ATTENTION_FLOP_PER_HEAD_ELEMENT * group.head_dim_count
@@ -66,30 +65,20 @@ def linear_flop(model: ModelSpec, tokens: float) -> float:
     return FLOP_PER_PARAM_AND_TOKEN * model.active_params_count * tokens
 
 
-def touched_weight_bytes(model: ModelSpec, serving: ServingConfig, tokens: ArrayLike) -> Floats:
-    """Weights read in a step that carries `tokens` tokens.
+def touched_fraction(experts_ratio: ArrayLike, tokens: ArrayLike) -> Floats:
+    """Share of the experts that a step with `tokens` tokens reads.
 
-    Equation   W [1 - r + r (1 - (1 - k/E)^n)]   with r the routed share of the weights
-    Symbols    W weight_bytes [byte]   k experts per token, E experts [1]   n tokens in the step [1]
-               routed parameters follow from total and active: (P - P_a) / (1 - k/E)
-    Returns    [byte], shape of `tokens`; W for dense models
-    Valid for  uniform routing; skew touches fewer
+    Equation   1 - (1 - k/E)^n
+    Symbols    k experts per token, E experts [1]   n tokens in the step [1]
+    Returns    [1], broadcast shape; 0 for a dense model, whose ratio is 0
+    Valid for  uniform routing; skew touches fewer (EngineConstants.expert_read_ratio)
     Raises     nothing
     Source     docs/method.md
     Example    256 experts, 8 per token: 16 tokens touch 39.8 % of them, 64 tokens 86.9 % (domain_math §14, vector 29)
-    >>> deepseek = catalog.model("deepseek-v3")
-    >>> one, many = touched_weight_bytes(deepseek, ServingConfig(weight_precision=Precision.FP8), [1, 10_000]) / 1e9
-    >>> bool(one < 40 < 670 < many)
-    True
+    >>> [round(float(share), 3) for share in touched_fraction(8 / 256, [16, 64])]
+    [0.398, 0.869]
     """
-    total = weight_bytes(model, serving)
-    count = np.asarray(tokens, dtype=float)
-    if not model.is_moe:
-        return np.full_like(count, total)
-    share = model.active_experts_count / model.experts_count
-    routed = (model.total_params_count - model.active_params_count) / (1 - share) / model.total_params_count
-    untouched = (1 - share) ** count
-    return np.asarray(total * (1 - routed * untouched))
+    return np.asarray(1 - (1 - np.asarray(experts_ratio, dtype=float)) ** np.asarray(tokens, dtype=float))
 
 
 def mfu_fraction(

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import date
+from math import inf
 from typing import Any
 
 from costlib.errors import DomainError
 from costlib.estimate import Basis
+from costlib.fitted import Fitted
 from costlib.pricing import PurchaseMix
 from costlib.serving import ServingConfig
 from costlib.units import HOURS_PER_MONTH
@@ -15,15 +17,17 @@ from costlib.workload import Workload
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfHosted:
     """A model on GPUs we pay by the hour. A `stated_tokens_per_s` (input + output, one replica, fully used) replaces
-    the engine model's capacity: a figure the user has measured or been promised."""
+    the engine model's capacity: a figure the user has measured or been promised. `fitted` is what calibration found
+    of this deployment; without it the published constants are taken."""
 
     gpu_key: str
     serving: ServingConfig
     purchase: PurchaseMix
     stated_tokens_per_s: float | None = None
+    fitted: Fitted | None = None
 
     def __post_init__(self) -> None:
-        if self.stated_tokens_per_s is not None and self.stated_tokens_per_s <= 0:
+        if self.stated_tokens_per_s is not None and not 0 < self.stated_tokens_per_s < inf:
             raise DomainError(f"stated_tokens_per_s must be above 0, not {self.stated_tokens_per_s}.")
 
 
@@ -35,7 +39,7 @@ class ApiTokens:
     usd_per_mtok_output: float
 
     def __post_init__(self) -> None:
-        if self.usd_per_mtok_input < 0 or self.usd_per_mtok_output < 0:
+        if not (0 <= self.usd_per_mtok_input < inf and 0 <= self.usd_per_mtok_output < inf):
             raise DomainError("API prices must be 0 or more USD per million tokens.")
 
 
@@ -54,7 +58,7 @@ class Deployment:
     max_tpot_s: float | None = None
 
     def __post_init__(self) -> None:
-        if self.max_tpot_s is not None and self.max_tpot_s <= 0:
+        if self.max_tpot_s is not None and not 0 < self.max_tpot_s < inf:
             raise DomainError(f"{self.key}: max_tpot_s must be above 0, not {self.max_tpot_s}.")
 
 
@@ -78,7 +82,7 @@ class Scenario:
             raise DomainError(f"deployment keys must differ: {', '.join(keys)}.")
         if not 0 < self.hours_per_month <= 744:
             raise DomainError(f"hours_per_month must be above 0 and at most 744, not {self.hours_per_month}.")
-        if self.target_usd_per_mtok is not None and self.target_usd_per_mtok <= 0:
+        if self.target_usd_per_mtok is not None and not 0 < self.target_usd_per_mtok < inf:
             raise DomainError(f"target_usd_per_mtok must be above 0, not {self.target_usd_per_mtok}.")
 
     @property

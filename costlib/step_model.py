@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from costlib.breakeven import replicas_for
 from costlib.catalog import Catalog
-from costlib.engine import EngineConstants, decode_step_s, prefill_s
+from costlib.engine import EngineConstants, engine_inputs, prefill_s, step_s
 from costlib.errors import DomainError
 from costlib.estimate import Basis
 from costlib.replica import resident_tokens, solve_replica
@@ -43,8 +43,9 @@ def roofline_coefficients(
     hosted, work = deployment.supply, deployment.workload
     if not isinstance(hosted, SelfHosted):
         raise DomainError(f"{deployment.key} is bought by the token: it has no steps of ours.")
-    constants = constants or EngineConstants()
     model, gpu, serving = catalog.model(deployment.model_key), catalog.gpu(hosted.gpu_key), hosted.serving
+    constants = constants or catalog.engine.resolve(model, gpu, serving, fitted=hosted.fitted)
+    inputs = engine_inputs(model, gpu, serving)
     replica = solve_replica(model, gpu, serving, work, constants, deployment.max_tpot_s)
     peak = work.requests_per_s * work.peak_to_mean_ratio
     replicas = replicas_for(
@@ -53,20 +54,20 @@ def roofline_coefficients(
     batch = max(1.0, replica.running_count(work.requests_per_s / replicas))
     context = resident_tokens(work)
 
-    def step_s(sequences: float, tokens: float) -> float:
-        return float(decode_step_s(model, gpu, serving, sequences, tokens, constants))
+    def decode_s(sequences: float, tokens: float) -> float:
+        return float(step_s(inputs, constants, sequences, tokens))
 
-    per_context = (step_s(batch, context * 1.01) - step_s(batch, context * 0.99)) / (0.02 * context * batch)
-    per_output = max(0.0, step_s(batch + 0.5, context) - step_s(batch - 0.5, context) - per_context * context)
-    prompt = max(1.0, work.mean_prompt_tokens)
+    per_context = (decode_s(batch, context * 1.01) - decode_s(batch, context * 0.99)) / (0.02 * context * batch)
+    per_output = max(0.0, decode_s(batch + 0.5, context) - decode_s(batch - 0.5, context) - per_context * context)
+    cached = work.mean_prompt_tokens * serving.prefix_hit_fraction
+    computed = max(1.0, work.mean_prompt_tokens - cached)
     return RooflineCoefficients(
-        t0_s=max(0.0, step_s(batch, context) - batch * (per_output + per_context * context)),
-        prompt_s_per_token=prefill_s(model, gpu, serving, prompt, constants)
-        / (prompt * (1 - serving.prefix_hit_fraction)),
+        t0_s=max(0.0, decode_s(batch, context) - batch * (per_output + per_context * context)),
+        prompt_s_per_token=float(prefill_s(inputs, constants, computed, cached)) / computed,
         output_s_per_token=per_output,
         context_s_per_token=per_context,
         context_tokens=context,
-        flop_per_s=gpu.peak_flop_per_s(serving.weight_precision) * constants.compute_efficiency_fraction,
-        bytes_per_s=gpu.hbm_bytes_per_s * constants.bandwidth_efficiency_fraction,
+        flop_per_s=float(inputs.dense_flop_per_s * constants.dense_compute_fraction),
+        bytes_per_s=float(inputs.hbm_bytes_per_s * constants.bandwidth_fraction),
         basis=constants.basis,
     )

@@ -5,6 +5,7 @@ Everything in costlib is in base units: bytes, seconds, FLOP, tokens, US dollars
 """
 
 import re
+from functools import cache
 
 KILO = 1e3
 MEGA = 1e6
@@ -74,6 +75,7 @@ def seconds_from(text: str) -> float:
     return float(found[1]) * {"": 1.0, "s": 1.0, "m": SECONDS_PER_MINUTE, "h": SECONDS_PER_HOUR}[found[2]]
 
 
+@cache
 def unit_of(name: str) -> str | None:
     """Unit of the field called `name`, or None when its name carries no known unit.
 

@@ -18,7 +18,8 @@ class Workload:
 
     `peak_to_mean_ratio` sizes the fleet: the busiest hour's rate over the mean. `answered_fraction` is the share of
     requests whose answer the user gets from here; a try that is escalated to another model is work, not an answer.
-    `output_cv_ratio` is the coefficient of variation of the output length (1: exponential).
+    `output_cv_ratio` is the coefficient of variation of the output length (1: exponential). `demand_low_ratio` and
+    `demand_high_ratio` bound, for 80 % of months like the measured ones, what comes over what is said here.
     """
 
     requests_per_s: float
@@ -27,6 +28,8 @@ class Workload:
     peak_to_mean_ratio: float = 1.0
     output_cv_ratio: float = 1.0
     answered_fraction: float = 1.0
+    demand_low_ratio: float = 1.0
+    demand_high_ratio: float = 1.0
     basis: Basis = Basis.ASSUMED
 
     def __post_init__(self) -> None:
@@ -37,6 +40,11 @@ class Workload:
             raise DomainError("a request needs mean_prompt_tokens of 0 or more and mean_output_tokens of 1 or more.")
         if not 1 <= self.peak_to_mean_ratio < inf:
             raise DomainError(f"peak_to_mean_ratio is peak over mean, so 1 or more, not {self.peak_to_mean_ratio}.")
+        if not 0 < self.demand_low_ratio <= 1 <= self.demand_high_ratio < inf:
+            raise DomainError(
+                f"demand_low_ratio and demand_high_ratio enclose 1, not {self.demand_low_ratio} to "
+                f"{self.demand_high_ratio}."
+            )
         if not 0 <= self.answered_fraction <= 1:
             raise DomainError(f"answered_fraction is a share from 0 to 1, not {self.answered_fraction}.")
 

@@ -12,6 +12,7 @@ from costlib.errors import ConfigError
 from costlib.scenario_file import ScenarioFile, scenario_file_from
 
 DATA = Path(__file__).resolve().parents[1] / "data"
+ENGINE = DATA / "engine" / "constants.toml"
 SAMPLE_SCENARIO = DATA / "demo" / "scenario.toml"
 
 
@@ -29,12 +30,14 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 @cache
 def load_catalog(folder: Path = DATA / "catalog") -> Catalog:
-    """The shipped catalogue: every file of data/catalog, parsed and cross-checked."""
+    """The shipped catalogue: every file of data/catalog and the engine's constants, parsed and cross-checked."""
 
     def documents(kind: str) -> Mapping[str, Mapping[str, Any]]:
         return {path.stem: read_toml(path) for path in sorted((folder / kind).glob("*.toml"))}
 
-    return catalog_from(documents("gpus"), documents("models"), documents("prices"), documents("instances"))
+    return catalog_from(
+        documents("gpus"), documents("models"), documents("prices"), documents("instances"), read_toml(ENGINE)
+    )
 
 
 def load_scenario(path: Path, as_of: date) -> ScenarioFile:

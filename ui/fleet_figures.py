@@ -130,7 +130,7 @@ def supply_of(deployment_key: str, engines_count: int, today: Today) -> Supply |
         gpu=gpu,
         precision=hosted.serving.weight_precision,
         engines_count=engines_count,
-        gpus_count=engines_count * hosted.serving.tensor_parallel_count,
+        gpus_count=engines_count * hosted.serving.gpus_count,
         usd_per_gpu_hour=price,
         tpot_target_s=deployment.max_tpot_s,
     )

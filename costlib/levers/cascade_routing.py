@@ -100,7 +100,13 @@ def _supply(
         return ApiTokens(usd_per_mtok_input=price.usd_per_mtok_input, usd_per_mtok_output=price.usd_per_mtok_output)
     gpu = catalog.gpu(source.supply.gpu_key)
     for group in GROUPS:
-        serving = replace(source.supply.serving, tensor_parallel_count=group, stated_weights_bytes=None)
+        serving = replace(
+            source.supply.serving,
+            tensor_parallel_count=group,
+            pipeline_parallel_count=1,
+            data_parallel_attention_count=1,
+            stated_weights_bytes=None,
+        )
         try:
             concurrent_sequences(small, gpu, serving, resident_tokens(work))
         except DomainError:

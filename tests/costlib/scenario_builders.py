@@ -16,13 +16,7 @@ from store.catalog_files import load_catalog
 AS_OF = date(2026, 11, 21)
 
 # The data sheet as it stands: full bandwidth and compute, no launch overhead. For arithmetic done by hand.
-IDEAL = EngineConstants(
-    compute_efficiency_fraction=1.0,
-    bandwidth_efficiency_fraction=1.0,
-    link_efficiency_fraction=1.0,
-    layer_overhead_s=0.0,
-    link_hop_s=0.0,
-)
+IDEAL = EngineConstants()
 
 # Round figures: 20 GB of weights at 1 TB/s are read in 20 ms; one token takes 20 GFLOP, so 0.2 ms at 100 TFLOP/s.
 TOY_MODEL = ModelSpec(

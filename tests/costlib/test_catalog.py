@@ -33,7 +33,7 @@ INSTANCES = {"provider": "me", "sources": SOURCES, "gpu": [{"gpu_key": "g", "gpu
 
 def catalog(gpu=GPU, model=MODEL, prices=None, instances=INSTANCES):
     prices = {"gpu_hour": [PRICE]} if prices is None else prices
-    return catalog_from({"g": gpu}, {"m": model}, {"me": prices}, {"me": instances})
+    return catalog_from({"g": gpu}, {"m": model}, {"me": prices}, {"me": instances}, {})
 
 
 def without(entry, key):

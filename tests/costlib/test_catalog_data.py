@@ -29,7 +29,7 @@ def documents(folder: str) -> dict[str, Mapping[str, Any]]:
 
 @cache
 def catalog() -> Catalog:
-    return catalog_from(documents("gpus"), documents("models"), documents("prices"), documents("instances"))
+    return catalog_from(documents("gpus"), documents("models"), documents("prices"), documents("instances"), {})
 
 
 def every_price() -> tuple[GpuPrice | TokenPrice, ...]:

@@ -12,6 +12,8 @@ from costlib.detectors import (
     KV_FULL_P95_FRACTION,
     LEAST_OBSERVED_S,
     MEMORY_BOUND_MBU_FRACTION,
+    REACHED_BANDWIDTH_FRACTION,
+    REACHED_COMPUTE_FRACTION,
     Finding,
     Reading,
     Severity,
@@ -20,6 +22,7 @@ from costlib.detectors import (
     verify_ratio,
 )
 from costlib.levers import LEVERS, lever
+from tests.costlib.scenario_builders import CATALOG
 
 QUIET = Reading(
     window_s=1800.0,
@@ -120,7 +123,9 @@ def test_an_mfu_above_one_means_that_the_gpu_is_not_as_named_and_nothing_is_read
 
 
 def test_a_roof_is_near_from_two_thirds_of_what_kernels_reach() -> None:
-    assert pytest.approx(0.46) == COMPUTE_BOUND_MFU_FRACTION
+    assert CATALOG.engine.value("compute_fraction", "16bit") == pytest.approx(REACHED_COMPUTE_FRACTION, abs=0.02)
+    assert CATALOG.engine.value("bandwidth_fraction") == pytest.approx(REACHED_BANDWIDTH_FRACTION, abs=0.02)
+    assert pytest.approx(0.74 * 2 / 3) == COMPUTE_BOUND_MFU_FRACTION
     assert keys(quiet(mfu_fraction=COMPUTE_BOUND_MFU_FRACTION + 0.001)) == ["compute_bound"]
     assert keys(quiet(mfu_fraction=COMPUTE_BOUND_MFU_FRACTION - 0.001)) == []
     assert keys(quiet(mfu_fraction=0.1, mbu_fraction=MEMORY_BOUND_MBU_FRACTION + 0.001)) == ["memory_bound"]

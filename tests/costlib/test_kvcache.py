@@ -14,6 +14,7 @@ from costlib.kvcache import (
     kv_pool_bytes_per_gpu,
     reserve_bytes_per_gpu,
     weight_bytes,
+    weight_bytes_by_part,
 )
 from costlib.serving import ServingConfig
 from tests.costlib.scenario_builders import CATALOG
@@ -91,9 +92,43 @@ def test_a_stated_checkpoint_size_replaces_parameters_times_bytes():
     )
 
 
+def test_experts_in_four_bits_leave_the_rest_in_sixteen():
+    """gpt-oss-20b: 1.14 B parameters outside the experts in 2 bytes, 19.78 B inside in 0.5625; 13.8 GB as released."""
+    four_bit = ServingConfig(weight_precision=Precision.FP4)
+    dense, experts = weight_bytes_by_part(GPT_OSS, four_bit)
+    assert experts == pytest.approx(GPT_OSS.routed_params_count * 0.5625)
+    assert dense == pytest.approx((GPT_OSS.total_params_count - GPT_OSS.routed_params_count) * 2)
+    assert weight_bytes(GPT_OSS, four_bit) == pytest.approx(13.8e9, rel=0.03)
+
+
+def test_a_pipeline_splits_the_cache_and_attention_groups_keep_their_own_sequences():
+    """Weights of 141 GB: halves on two GPUs either way; a data-parallel copy each does not fit in 80 GB."""
+    pair, pipeline = (ServingConfig(**{name: 2}) for name in ("tensor_parallel_count", "pipeline_parallel_count"))
+    h200 = CATALOG.gpu("h200-sxm")
+    assert concurrent_sequences(LLAMA_70B, h200, pipeline, 4096) == concurrent_sequences(LLAMA_70B, h200, pair, 4096)
+    copies = ServingConfig(data_parallel_attention_count=2)
+    with pytest.raises(DoesNotFit, match=r"does not fit 2 x NVIDIA H200 SXM: weights need 263 GiB"):
+        concurrent_sequences(LLAMA_70B, h200, copies, 4096)
+    alone = concurrent_sequences(LLAMA_8B, A100, ServingConfig(), 4096)
+    assert concurrent_sequences(LLAMA_8B, A100, copies, 4096) == 2 * alone
+
+
+def test_what_does_not_fit_is_refused_and_never_a_negative_number_of_sequences():
+    """X10, over all models on the smallest and a large GPU."""
+    for model in CATALOG.models:
+        for gpu in (CATALOG.gpu("t4"), CATALOG.gpu("b200")):
+            try:
+                assert concurrent_sequences(model, gpu, ServingConfig(), 1000) >= 1
+            except DoesNotFit as no:
+                assert "GiB" in str(no)
+
+
 def test_weights_that_do_not_fit_say_how_many_gpus_would_do_and_they_do():
     serving = ServingConfig()
-    with pytest.raises(DoesNotFit, match=r"Llama 3.3 70B in bf16 .* weights need 131 GiB, .* usable; use 2 of") as no:
+    with pytest.raises(
+        DoesNotFit,
+        match=r"3\.3 70B in bf16 .* weights need 131 GiB, 60\.8 GiB more than the 70\.6 GiB that are usable; use 2 of",
+    ) as no:
         kv_pool_bytes_per_gpu(LLAMA_70B, A100, serving)
     enough = int(re.search(r"use (\d+) of them", str(no.value)).group(1))
     assert kv_pool_bytes_per_gpu(LLAMA_70B, A100, replace(serving, tensor_parallel_count=enough)) > 0

@@ -9,12 +9,15 @@ import pytest
 from costlib.engine import EngineConstants
 from costlib.project import project
 from costlib.scenario_file import scenario_file_from
-from tests.costlib.scenario_builders import AS_OF, SHIPPED
+from tests.costlib.scenario_builders import AS_OF, CATALOG, SHIPPED
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "method.md").read_text(encoding="utf-8")
 EXAMPLE = re.search(r"```toml\n(.*?)```", TEXT, re.S).group(1)
-ROWS = re.findall(r"^\| `(\w+)` \| ([\d.e]+) \|", TEXT, re.M)
-PROJECTION = project(scenario_file_from(tomllib.loads(EXAMPLE), SHIPPED, "docs/method.md", AS_OF).today, SHIPPED)
+ROWS = re.findall(r"^\| `(\w+)` \| ([\d.e]+) \| .* \|$", TEXT, re.M)
+ROUNDED = {name: float(value) for name, value in re.findall(r"^\| `(\w+)` \| ([\d.e-]+) \|$", TEXT, re.M)}
+SELECTED = re.findall(r"^\| `(\w+)` \| (\w+) \| ([\d.e-]+) \| .* \|$", TEXT, re.M)
+SCENARIO = scenario_file_from(tomllib.loads(EXAMPLE), SHIPPED, "docs/method.md", AS_OF).today
+PROJECTION = project(SCENARIO, SHIPPED, EngineConstants(**ROUNDED))
 
 
 @pytest.mark.parametrize(("key", "value"), ROWS, ids=[key for key, _ in ROWS])
@@ -36,22 +39,20 @@ def test_the_range_it_ends_with() -> None:
     assert PROJECTION.cost.idle_usd_per_month > PROJECTION.usd_per_month.mid / 2
 
 
-@pytest.mark.parametrize(
-    ("name", "row"),
-    [
-        ("compute_efficiency_fraction", "0.69"),
-        ("bandwidth_efficiency_fraction", "0.69"),
-        ("link_efficiency_fraction", "0.70"),
-        ("layer_overhead_s", "87 µs"),
-        ("link_hop_s", "4 µs"),
-    ],
-)
-def test_the_constants_are_those_of_the_code(name: str, row: str) -> None:
-    assert re.search(rf"^\| `{name}` \w+ \| {re.escape(row)} \|", TEXT, re.M)
-    number, unit = (*row.split(), "")[:2]
-    assert getattr(EngineConstants(), name) == pytest.approx(float(number) * (1e-6 if unit else 1))
+def test_its_constants_are_the_shipped_ones_to_two_digits() -> None:
+    (hosted,) = SCENARIO.hosted
+    shipped = CATALOG.engine.resolve(CATALOG.model("llama-3.1-8b"), CATALOG.gpu("h100-sxm"), hosted.serving)
+    assert len(ROUNDED) >= 14
+    for name, value in ROUNDED.items():
+        assert getattr(shipped, name) == pytest.approx(value, rel=0.05), name
 
 
-def test_the_band_is_that_of_the_code() -> None:
-    constants = EngineConstants()
-    assert f"| {constants.step_low_ratio}, {constants.step_high_ratio} |" in TEXT
+@pytest.mark.parametrize(("name", "stratum", "value"), SELECTED, ids=[f"{name} {kind}" for name, kind, _ in SELECTED])
+def test_the_constants_it_lists_are_those_of_the_table(name: str, stratum: str, value: str) -> None:
+    assert CATALOG.engine.value(name, stratum) == pytest.approx(float(value), rel=0.05)
+
+
+def test_the_band_is_that_of_the_table() -> None:
+    assert len(SELECTED) >= 15
+    for band in CATALOG.engine.step_band.values():
+        assert f"{band.low_ratio:.2f} to {band.high_ratio:.2f}" in TEXT

@@ -178,7 +178,7 @@ def test_a_stated_capacity_is_taken_as_it_is():
 
 
 def test_an_engine_model_near_a_whole_replica_gives_a_band():
-    """80 % of measured steps last 0.66 to 1.25 of the modelled: the fleet may need more, or fewer, replicas."""
+    """Four in five measured steps last 0.76 to 1.25 of the modelled: the fleet may need more, or fewer, replicas."""
     result = priced(hosted("llama-3.1-8b", "h100-sxm", work(100, 500, 200)))
     assert result.usd_per_month.low < result.usd_per_month.mid < result.usd_per_month.high
     assert result.usd_per_month.basis is Basis.ASSUMED
@@ -240,8 +240,19 @@ def test_every_step_says_its_unit_equation_and_basis():
     result = priced(hosted("llama-3.1-8b", "h100-sxm"))
     assert all(step.unit and step.equation and step.basis in Basis for step in result.steps)
     assert result.step("usd_per_month").value == result.usd_per_month.mid
-    with pytest.raises(DomainError, match=r"no step 'speed'; this projection has: batch_"):
+    with pytest.raises(DomainError, match=r"no step 'speed'; this projection has: bandwidth_fraction"):
         result.step("speed")
+
+
+def test_a_gpu_that_was_not_measured_says_so():
+    result = priced(hosted("llama-3.1-8b", "l40s"))
+    assert result.step("step_s").basis is result.usd_per_month.basis is Basis.EXTRAPOLATED
+
+
+@pytest.mark.parametrize("layout", ["pipeline_parallel_count", "data_parallel_attention_count"])
+def test_every_gpu_of_a_replica_is_paid_for(layout):
+    (part,) = priced(hosted("llama-3.1-8b", "h100-sxm", **{layout: 2})).deployments
+    assert part.gpus_count == 2 * part.replicas_count
 
 
 def test_a_result_is_only_as_good_as_its_weakest_input():

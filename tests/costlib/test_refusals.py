@@ -26,7 +26,23 @@ from tests.costlib.scenario_builders import CATALOG, bought, hosted, scenario, w
         (lambda: ServingConfig(min_replicas_count=-1), "min_replicas_count must be 0 or more, not -1"),
         (lambda: ServingConfig(gpu_memory_utilization=1.2), "gpu_memory_utilization must be above 0 and at most 1"),
         (lambda: ServingConfig(target_busy_fraction=0), "target_busy_fraction must be above 0 and at most 1, not 0"),
-        (lambda: ServingConfig(prefix_hit_fraction=1), "prefix_hit_fraction must be from 0 to below 1, not 1"),
+        (lambda: ServingConfig(prefix_hit_fraction=1.01), "prefix_hit_fraction is a share from 0 to 1, not 1.01"),
+        (
+            lambda: ServingConfig(prefix_hit_fraction=float("nan")),
+            "prefix_hit_fraction is a share from 0 to 1, not nan",
+        ),
+        (lambda: ServingConfig(pipeline_parallel_count=0), "pipeline_parallel_count must be 1 or more, not 0"),
+        (lambda: ServingConfig(max_num_seqs=float("nan")), "max_num_seqs must be 1 or more, not nan"),
+        (lambda: ServingConfig(stated_weights_bytes=float("nan")), "stated_weights_bytes must be above 0, not nan"),
+        (lambda: ApiTokens(usd_per_mtok_input=float("nan"), usd_per_mtok_output=1), "API prices must be 0 or more"),
+        (
+            lambda: hosted("llama-3.1-8b", "h100-sxm", max_tpot_s=float("nan")),
+            "chat: max_tpot_s must be above 0, not nan",
+        ),
+        (
+            lambda: hosted("llama-3.1-8b", "h100-sxm", stated_tokens_per_s=float("inf")),
+            "stated_tokens_per_s must be above",
+        ),
         (lambda: ApiTokens(usd_per_mtok_input=-1, usd_per_mtok_output=1), "API prices must be 0 or more"),
         (lambda: hosted("llama-3.1-8b", "h100-sxm", max_tpot_s=0), "chat: max_tpot_s must be above 0, not 0"),
         (lambda: hosted("llama-3.1-8b", "h100-sxm", stated_tokens_per_s=0), "stated_tokens_per_s must be above 0"),
@@ -44,7 +60,7 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed(make, message):
 
 def test_values_at_the_edge_are_taken():
     work(0, 0, 1, peak_to_mean_ratio=1, answered_fraction=0)
-    ServingConfig(gpu_memory_utilization=1, target_busy_fraction=1, prefix_hit_fraction=0, min_replicas_count=0)
+    ServingConfig(gpu_memory_utilization=1, target_busy_fraction=1, prefix_hit_fraction=1, min_replicas_count=0)
     scenario(bought("a", 0), hours_per_month=744)
 
 

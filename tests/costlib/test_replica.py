@@ -4,7 +4,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from costlib.engine import EngineConstants
 from costlib.errors import DoesNotFit, DomainError
 from costlib.replica import Bound, resident_tokens, solve_replica
 from costlib.serving import ServingConfig
@@ -12,6 +11,10 @@ from tests.costlib.scenario_builders import CATALOG, IDEAL, TOY_GPU, TOY_MODEL, 
 
 H100 = CATALOG.gpu("h100-sxm")
 LLAMA_8B = CATALOG.model("llama-3.1-8b")
+
+
+def fitted(model, gpu):
+    return CATALOG.engine.resolve(model, gpu, ServingConfig())
 
 
 def replica(workload=None, *, max_tpot_s=None, constants=IDEAL, **serving):
@@ -39,13 +42,18 @@ def test_steady_state_by_hand():
 
 
 def test_prefill_shares_the_steps_it_rides_on():
-    """500 prompt tokens take 100.3 ms; at batch 10 and 100 outputs a tenth of one in every step."""
+    """500 prompt tokens take 100.3 ms alone. In one step of ten, 500 ride with 10 decoding ones, compute-bound, and
+    save the 20.6 ms of reading: at batch 10 and 100 outputs a tenth of that in every step, of nine for a sequence."""
     solved = replica(work(prompt=500, output=100), max_num_seqs=10)
     attention_s = 4 * 25 * 32 * 125 * 500**2 / 2 / 100e12
     assert solved.prefill_s == pytest.approx(500 * 0.2e-3 + attention_s)
     decode_s = 0.020 + 10 * 600 * 100e3 / 1e12
-    assert solved.step_s[-1] == pytest.approx(decode_s + solved.prefill_s / 10)
-    assert solved.prefill_share_fraction == pytest.approx(solved.prefill_s / 10 / solved.step_s[-1])
+    own_attention_s = 4 * 25 * 32 * 125 * 10 * 600 / 100e12
+    with_prompt_s = 510 * 0.2e-3 + attention_s + own_attention_s
+    assert solved.decode_step_s[-1] == pytest.approx(decode_s)
+    assert solved.step_s[-1] == pytest.approx(decode_s + (with_prompt_s - decode_s) / 10)
+    assert solved.interval_s[-1] == pytest.approx(decode_s + (with_prompt_s - decode_s) * 0.09)
+    assert solved.prefill_share_fraction == pytest.approx(1 - decode_s / solved.step_s[-1])
 
 
 @pytest.mark.parametrize(
@@ -70,11 +78,11 @@ def test_tokens_per_step_are_shared_with_prompts():
 
 def test_max_tpot_is_kept_and_a_hair_more_would_break_it():
     solved = replica(max_tpot_s=0.030)
-    assert solved.step_s[-1] <= 0.030 < replica().step_s[solved.batch_count]
+    assert solved.interval_s[-1] <= 0.030 < replica().interval_s[solved.batch_count]
 
 
 def test_a_batch_that_takes_exactly_max_tpot_is_allowed():
-    assert replica(max_tpot_s=float(replica().step_s[9])).batch_count == 10
+    assert replica(max_tpot_s=float(replica().interval_s[9])).batch_count == 10
 
 
 def test_a_tpot_nobody_can_meet_is_flagged_and_priced_at_batch_one():
@@ -102,19 +110,59 @@ def test_running_count_is_the_batch_at_capacity_and_the_busy_share_below_one():
 
 
 def test_running_count_is_rate_times_time_in_service():
-    """Little's law: requests/s x output tokens x seconds per token."""
+    """Little's law: requests/s x output tokens x GPU seconds per step, at every batch."""
     solved = replica(max_num_seqs=16)
-    rate = float(solved.requests_per_s[8])
-    assert solved.running_count(rate) == pytest.approx(rate * 200 * solved.tpot_s(rate))
+    for index in (0, 8, 15):
+        rate = float(solved.requests_per_s[index])
+        assert solved.running_count(rate) == pytest.approx(rate * 200 * float(solved.step_s[index]))
 
 
-def test_first_token_waits_for_half_a_step_and_its_own_prefill():
+def test_first_token_waits_for_its_own_prefill_a_running_step_and_the_prompts_before_it():
     solved = replica(max_num_seqs=16)
-    idle = solved.ttft_s(0.0)
-    assert idle == pytest.approx(solved.step_s[0] / 2 + solved.prefill_s)
-    # A queue of prefills at half load adds a quarter over (1 - 1/2) of one: M/D/1.
-    half = 0.5 / solved.prefill_s
-    assert solved.ttft_s(half) - solved.tpot_s(half) / 2 == pytest.approx(solved.prefill_s * 1.5)
+    assert solved.ttft_s(0.0) == pytest.approx(solved.decode_step_s[0] / 2 + solved.prefill_s)
+    # At capacity, prompts keep the engine busy for their share of a step: M/D/1.
+    full, load = solved.capacity_requests_per_s, solved.prefill_share_fraction
+    waited = solved.ttft_s(full) - float(solved.decode_step_s[-1]) / 2
+    assert waited == pytest.approx(solved.prefill_s * (1 + load / (2 * (1 - load))))
+
+
+def test_more_requests_than_a_replica_answers_have_no_time_to_first_token():
+    """X11: a queue that grows without end has no mean."""
+    solved = replica(max_num_seqs=16)
+    with pytest.raises(DomainError, match="requests/s are unstable: one replica answers"):
+        solved.ttft_s(solved.capacity_requests_per_s * 1.01)
+
+
+def test_goodput_is_the_rate_at_which_the_tighter_limit_is_just_kept():
+    solved = replica(max_num_seqs=16)
+    slow = solved.ttft_s(solved.capacity_requests_per_s)
+    half = (solved.ttft_s(0.0) + slow) / 2
+    good = solved.goodput_requests_per_s(half, 1.0)
+    assert solved.ttft_s(good) == pytest.approx(half)
+    assert solved.goodput_requests_per_s(slow, 1.0) == solved.capacity_requests_per_s
+    assert solved.goodput_requests_per_s(1.0, float(solved.interval_s[0]) * 0.9) == 0
+    between = float(solved.interval_s[7])
+    assert solved.tpot_s(solved.goodput_requests_per_s(1.0, between)) == pytest.approx(between)
+
+
+def test_a_prompt_found_whole_in_the_cache_costs_nothing():
+    """X03: a hit rate of 100 % is finite."""
+    solved = replica(prefix_hit_fraction=1.0)
+    assert solved.prefill_s == 0
+    assert list(solved.step_s) == list(solved.decode_step_s)
+
+
+@pytest.mark.parametrize(
+    ("layout", "engines"),
+    [
+        pytest.param({"data_parallel_attention_count": 2}, 2, id="two attention groups are two engines"),
+        pytest.param({"tensor_parallel_count": 2}, 1, id="a tensor-parallel group is one"),
+    ],
+)
+def test_limits_of_an_engine_hold_for_each_attention_group(layout, engines):
+    alone, solved = dict(replica(max_num_seqs=64).limits), dict(replica(max_num_seqs=64, **layout).limits)
+    for bound in (Bound.MAX_NUM_SEQS, Bound.MAX_NUM_BATCHED_TOKENS):
+        assert solved[bound] == engines * alone[bound]
 
 
 @given(
@@ -125,7 +173,7 @@ def test_first_token_waits_for_half_a_step_and_its_own_prefill():
 )
 def test_latency_rises_with_load(prompt, output, shares, model):
     try:
-        solved = solve_replica(model, H100, ServingConfig(), work(1, prompt, output), EngineConstants())
+        solved = solve_replica(model, H100, ServingConfig(), work(1, prompt, output), fitted(model, H100))
     except DomainError:
         assume(False)
     low, high = (share * solved.capacity_requests_per_s for share in shares)
@@ -135,7 +183,7 @@ def test_latency_rises_with_load(prompt, output, shares, model):
 
 
 def test_with_a_limit_on_time_per_token_faster_steps_also_allow_a_larger_batch():
-    solved = replica(max_tpot_s=float(replica().step_s[9]))
+    solved = replica(max_tpot_s=float(replica().interval_s[9]))
     assert solved.capacity_if(1.0) == solved.capacity_requests_per_s
     assert solved.capacity_if(0.5) > 2 * solved.capacity_requests_per_s
     assert solved.capacity_if(2.0) < solved.capacity_requests_per_s / 2
@@ -144,4 +192,4 @@ def test_with_a_limit_on_time_per_token_faster_steps_also_allow_a_larger_batch()
 def test_a_request_longer_than_the_context_is_refused():
     model, gpu = CATALOG.model("llama-3.1-8b"), CATALOG.gpu("h100-sxm")
     with pytest.raises(DomainError, match=r"exceed the 131,072 that Llama 3\.1 8B"):
-        solve_replica(model, gpu, ServingConfig(), work(prompt=200_000), EngineConstants())
+        solve_replica(model, gpu, ServingConfig(), work(prompt=200_000), fitted(model, gpu))

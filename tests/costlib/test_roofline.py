@@ -5,14 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costlib.hardware import Precision
-from costlib.kvcache import kv_bytes_per_token, weight_bytes
-from costlib.roofline import attention_flop, linear_flop, mfu_fraction, ridge_flop_per_byte, touched_weight_bytes
-from costlib.serving import ServingConfig
+from costlib.kvcache import kv_bytes_per_token
+from costlib.roofline import attention_flop, linear_flop, mfu_fraction, ridge_flop_per_byte, touched_fraction
 from tests.costlib.scenario_builders import CATALOG
 
 LLAMA_70B = CATALOG.model("llama-3.3-70b")
 GPT_OSS = CATALOG.model("gpt-oss-20b")
-FP8 = ServingConfig(weight_precision=Precision.FP8)
 
 
 @pytest.mark.parametrize(
@@ -67,20 +65,23 @@ def test_attention_of_two_stretches_adds_up(model, cuts):
         pytest.param("mixtral-8x7b", 16, 0.990, id="domain_math 4.9: 2 of 8, 16 tokens"),
     ],
 )
-def test_share_of_routed_weights_touched(model, tokens, share):
+def test_share_of_experts_touched(model, tokens, share):
     model = CATALOG.model(model)
-    always, touched, everything = touched_weight_bytes(model, FP8, [0, tokens, 1e9])
-    assert (touched - always) / (everything - always) == pytest.approx(share, rel=0.005)
+    ratio = model.active_experts_count / model.experts_count
+    assert touched_fraction(ratio, tokens) == pytest.approx(share, rel=0.005)
 
 
 @pytest.mark.parametrize("model", [m for m in CATALOG.models if m.is_moe], ids=lambda m: m.key)
-def test_one_token_touches_the_active_parameters(model):
-    assert touched_weight_bytes(model, FP8, 1) == pytest.approx(model.active_params_count)
-    assert touched_weight_bytes(model, FP8, 1e9) == pytest.approx(weight_bytes(model, FP8))
+def test_one_token_touches_the_active_parameters_and_many_all(model):
+    ratio = model.active_experts_count / model.experts_count
+    shared = model.total_params_count - model.routed_params_count
+    assert shared + model.routed_params_count * touched_fraction(ratio, 1) == pytest.approx(model.active_params_count)
+    assert touched_fraction(ratio, 1e9) == 1
 
 
-def test_a_dense_model_reads_all_its_weights_at_any_batch():
-    assert list(touched_weight_bytes(LLAMA_70B, FP8, [1, 1000])) == [weight_bytes(LLAMA_70B, FP8)] * 2
+def test_a_dense_model_has_no_experts_to_touch():
+    assert LLAMA_70B.routed_params_count == 0
+    assert list(touched_fraction(0.0, [0, 1, 1000])) == [0, 0, 0]
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,10 @@ UNIT_STANDS_BESIDE = {
     ("HistogramHistory", "cumulative_counts"),
     ("HistogramHistory", "count"),
     ("StepFit", "r2"),
+    ("FittedConstant", "value"),
+    ("FittedConstant", "log_sd"),
+    ("FittedConstant", "prior"),
+    ("FittedConstant", "prior_log_sd"),
 }
 
 
@@ -73,7 +77,7 @@ def test_the_reflection_sees_the_library():
     by_name = {kind.__name__: kind for kind in ALL}
     assert {"Projection", "GpuSpec", "Workload", "Replica", "Lever"} <= set(by_name)
     assert "tpot_s" in numbers_of(by_name["DeploymentProjection"])
-    assert "step_s" in numbers_of(by_name["Replica"])
+    assert "decode_step_s" in numbers_of(by_name["Replica"])
     assert "replicas_count" in numbers_of(by_name["DeploymentProjection"])
 
 

@@ -15,8 +15,8 @@ def pulled(today, weights, **rest):
 @pytest.mark.parametrize(
     ("batch", "gain"),
     [
-        pytest.param(1, 3.85, id="1: all weights, 2 / 0.52"),
-        pytest.param(32, 3.85, id="32: int4 still waits for memory"),
+        pytest.param(1, 3.24, id="1: all weights; 4.18 GB and the output layer's 0.78 instead of 16.06"),
+        pytest.param(32, 3.24, id="32: int4 still waits for memory"),
         pytest.param(64, 2.39, id="64: 7.88 ms of reading against 3.29 ms of bf16 arithmetic"),
         pytest.param(128, 1.20, id="128: 7.88 ms against 6.59 ms"),
         pytest.param(256, 1.00, id="256: both compute, and int4 computes in bf16"),
@@ -39,9 +39,9 @@ def test_int4_gains_less_the_larger_the_batch(batch, gain):
     ],
 )
 def test_fp8_speeds_prefill_up_only_where_the_gpu_computes_in_it(gpu, speed_up):
-    result = pulled(scenario(hosted("llama-3.1-8b", gpu, work(prompt=100))), "fp8")
+    result = pulled(scenario(hosted("llama-3.1-8b", gpu, work(prompt=1000))), "fp8", constants=IDEAL)
     before, after = (projection.step("prefill_s").value for projection in (result.today, result.scenario))
-    assert before / after == pytest.approx(speed_up, rel=0.01)
+    assert before / after == pytest.approx(speed_up, rel=0.02)  # attention stays in 16 bit
     assert result.scenario.step("weights_bytes").value == result.today.step("weights_bytes").value / 2
 
 
