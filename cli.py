@@ -13,6 +13,7 @@ import typer
 
 from collectors.bench.command import bench
 from collectors.billing_command import import_
+from collectors.calibrating import calibrate
 from collectors.collecting import collect_sources
 from collectors.demo import load_demo
 from collectors.doctor import examine
@@ -124,6 +125,7 @@ def replay(recording: Path, port: int = 8000, speed: float = 1.0, loop: bool = F
 
 verb(reconcile)
 verb(export)
+verb(calibrate)
 verb(bench)
 
 if __name__ == "__main__":

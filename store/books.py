@@ -22,6 +22,7 @@ from costlib.ownership import Matches, MonthlyCost, Owners, match
 from costlib.scenario import Deployment, Scenario, SelfHosted
 from costlib.step_model import RooflineCoefficients, roofline_coefficients
 from costlib.token_split import BusyWindows, SplitFacts, TokenSplit, band, best, splits
+from store.calibrations import Told, with_calibrations
 from store.catalog_files import SAMPLE_SCENARIO, load_catalog, load_scenario
 from store.home import Home
 from store.owners_file import load_owners
@@ -150,10 +151,10 @@ def books(snapshot: Snapshot, home: Home, month: str, basis: CostBasis, currency
         currencies = [currency]
         groups = tuple(group for group in groups if group.currency == currency)
     owners = load_owners(home)
-    scenario, catalog = _scenario(home, snapshot)
+    scenario, catalog = scenario_of(home, snapshot)
     hosted = _hosted(scenario)
     hours = hours_of(snapshot, start, end)
-    gpus = {key: supply.serving.tensor_parallel_count for key, (_, supply) in hosted.items()}
+    gpus = {key: supply.serving.gpus_count for key, (_, supply) in hosted.items()}
     servers = server_uses(snapshot, start, end, hours, gpus)
     teams = tuple(snapshot.gateway_use(start, end))
     by_model = _splits(busy_windows(snapshot, start, end, hours), servers, hosted, catalog)
@@ -195,13 +196,14 @@ def _billed(groups: Iterable[ChargeGroup], currency: str) -> Decimal:
     return exact_sum(group.billed for group in groups if group.currency == currency)
 
 
-def _scenario(home: Home, snapshot: Snapshot) -> tuple[Scenario | None, Catalog]:
-    """The home's scenario, or that of the sample beside sample data; without one, the shipped catalogue alone."""
+def scenario_of(home: Home, snapshot: Snapshot) -> tuple[Scenario | None, Catalog]:
+    """The home's scenario, or that of the sample beside sample data, with its calibrations; without one, the shipped
+    catalogue alone."""
     path = home.scenario if home.scenario.exists() else SAMPLE_SCENARIO if snapshot.is_sample else None
     if path is None:
         return None, load_catalog()
     file = load_scenario(path, snapshot.published_at.date())
-    return file.today, file.catalog
+    return with_calibrations(file.today, file.catalog, home, Told.by(snapshot))[0], file.catalog
 
 
 def _hosted(scenario: Scenario | None) -> dict[str, tuple[Deployment, SelfHosted]]:

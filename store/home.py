@@ -25,7 +25,7 @@ class Home:
     def make(self) -> None:
         """Create the folders that are missing."""
         try:
-            for folder in (self.path, self.inbox, self.charges, self.serving):
+            for folder in (self.path, self.inbox, self.charges, self.serving, self.calibrations):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(
@@ -47,6 +47,10 @@ class Home:
     @property
     def serving(self) -> Path:
         return self.path / "serving"
+
+    @property
+    def calibrations(self) -> Path:
+        return self.path / "calibrations"
 
     @property
     def pointer(self) -> Path:

@@ -1,13 +1,18 @@
-"""What servers did in a month, as the trial balance wants it: totals, edges, peaks, and windows without idle time."""
+"""What servers did: totals, edges and peaks for the trial balance, and windows without idle time for step times."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
 import pandas as pd
 
 from costlib.books import ServerUse
+from costlib.errors import DomainError
+from costlib.load_windows import LoadWindows
+from costlib.replica import resident_tokens
 from costlib.token_split import BusyWindows
+from costlib.workload import Workload
 from store.read import Snapshot
 
 LEAST_WINDOW_S = 60.0  # of a window that a step time may be fitted to
@@ -72,14 +77,65 @@ def server_uses(
 
 
 def busy_windows(snapshot: Snapshot, start: datetime, end: datetime, hours: pd.DataFrame) -> dict[str, BusyWindows]:
-    """By model: minutes where they reach, before that hours, in which every scrape saw a request run."""
+    """By model, the windows in which every scrape saw a request run."""
+    busy = _busy(snapshot, start, end, hours)
+    return {str(model): columns_of(part.sort_values("bin_start")) for model, part in busy.groupby("model_key")}
+
+
+def _busy(snapshot: Snapshot, start: datetime, end: datetime, hours: pd.DataFrame) -> pd.DataFrame:
+    """Minutes where they reach, before that hours, in which every scrape saw a request run."""
     minutes = snapshot.windows(start, end, "minute", "target")
     since = minutes["bin_start"].min().ceil("h") if len(minutes) else end
     hours = hours[hours["bin_start"] < since]
     rows = pd.concat([part for part in (hours, minutes[minutes["bin_start"] >= since]) if len(part)] or [hours])
     whole = (rows["gap_s"].fillna(0) == 0) & (rows["restarts_count"].fillna(0) == 0)
-    busy = rows[whole & (rows["coverage_s"] >= LEAST_WINDOW_S) & (rows["busy_s"] >= rows["coverage_s"] * ALWAYS)]
-    return {str(model): columns_of(part.sort_values("bin_start")) for model, part in busy.groupby("model_key")}
+    return rows[whole & (rows["coverage_s"] >= LEAST_WINDOW_S) & (rows["busy_s"] >= rows["coverage_s"] * ALWAYS)]
+
+
+def load_windows(
+    snapshot: Snapshot, start: datetime, end: datetime, deployment_key: str, workload: Workload
+) -> LoadWindows:
+    """What the steps of one deployment can be calibrated on; `workload` stands in for lengths that are not exported.
+
+    Windows with preempted requests or speculation are left out: work done twice, and steps of several tokens.
+
+    Raises    DomainError when its servers told nothing, or answered for several models
+    """
+    known = snapshot.targets()
+    servers = set(known.loc[known["deployment_key"] == deployment_key, "target_key"])
+    hours = hours_of(snapshot, start, end)
+    hours = hours[hours["target_key"].isin(servers) & (hours["coverage_s"] > 0)]
+    models = sorted(set(hours["model_key"].dropna()))
+    if len(models) != 1:
+        answered = f"answered for {len(models)} models ({', '.join(models)[:200]})" if models else "told nothing"
+        raise DomainError(f"the servers of {deployment_key} {answered} from {start:%Y-%m-%d %H:%M} to {end:%H:%M} UTC.")
+    busy = _busy(snapshot, start, end, hours)
+    plain = (busy["preemptions_count"].fillna(0) == 0) & (busy["draft_tokens"].fillna(0) == 0)
+    busy = busy[busy["target_key"].isin(servers) & plain].sort_values("bin_start")
+    requests = _sum(hours["requests_count"])
+    prompt, output = workload.mean_prompt_tokens, workload.mean_output_tokens
+    cached = 0.0
+    if requests:
+        prompt, output, cached = (
+            (_sum(hours[name]) or 0.0) / requests
+            for name in ("prompt_tokens", "generation_tokens", "cached_prompt_tokens")
+        )
+    measured = replace(workload, mean_prompt_tokens=prompt, mean_output_tokens=max(1.0, output))
+    return LoadWindows(
+        start_s=busy["bin_start"].map(pd.Timestamp.timestamp).to_numpy(dtype=float),
+        busy=replace(columns_of(busy), requests_count=busy["requests_count"].to_numpy(dtype=float, na_value=np.nan)),
+        mean_context_tokens=resident_tokens(measured),
+        mean_computed_tokens=max(0.0, prompt - cached),
+        mean_cached_tokens=cached,
+        observed_s=float(hours.groupby("bin_start")["observed_s"].max().sum()),
+        busy_fraction=float(hours["busy_s"].sum() / hours["coverage_s"].sum()),
+        requests_count=requests,
+    )
+
+
+def _sum(column: pd.Series) -> float | None:
+    """The sum; None where none of it is known."""
+    return None if column.isna().all() else float(column.sum())
 
 
 def columns_of(rows: pd.DataFrame) -> BusyWindows:
