@@ -19,6 +19,7 @@ chosen = st.navigation(
         st.Page("pages/live.py", title="Live", icon=":material/sensors:"),
         st.Page("pages/overview.py", title="Overview", icon=":material/monitoring:"),
         st.Page("pages/unit_cost.py", title="Unit cost", icon=":material/toll:"),
+        st.Page("pages/limits.py", title="Limits", icon=":material/speed:"),
         st.Page("pages/reconciliation.py", title="Reconciliation", icon=":material/balance:"),
         st.Page("pages/data_health.py", title="Data health", icon=":material/health_and_safety:"),
     ],

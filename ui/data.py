@@ -6,23 +6,27 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
+from costlib.bands import demand_band
 from costlib.catalog import Catalog
 from costlib.compare import Comparison, compare
 from costlib.demand import Demand, usable, with_measured_demand
-from costlib.errors import PermillionError
+from costlib.errors import DomainError, PermillionError
 from costlib.lever import Values
 from costlib.scenario import Scenario
 from costlib.scenario_file import ScenarioFile
 from costlib.units import SECONDS_PER_HOUR
+from store.calibrations import Told, with_calibrations
 from store.catalog_files import SAMPLE_SCENARIO, load_scenario
 from store.engine import utc_now as now
 from store.home import Home
 from store.read import CostBasis, Snapshot, SnapshotStatus, open_snapshot, open_tail
 
 DEMAND_WINDOW = timedelta(days=7)
+DEMAND_HISTORY = timedelta(days=56)  # that tells how much one month can differ from the next
 
 
 def home() -> Home:
@@ -145,6 +149,7 @@ class Today:
     measured_from: datetime | None
     measured_to: datetime | None
     problem: str = ""
+    calibration_notes: tuple[str, ...] = ()  # why calibrations that were made are not used
 
 
 def solve(today: Today, settings: Mapping[str, Values]) -> tuple[Comparison | None, str]:
@@ -171,13 +176,16 @@ def today(of: Snapshot | None) -> Today:
             problem = f"{own.name} is not used: {error}"
     if file is None:
         file, is_sample = _scenario_file(SAMPLE_SCENARIO, SAMPLE_SCENARIO.stat().st_mtime_ns, on), True
-    scenario, measured, window = file.today, (), None
+    scenario, measured, window, notes = file.today, (), None, ()
     is_one_fleet = of is not None and of.is_sample == is_sample
     if of is not None and is_one_fleet and (newest := status(of).usage_to) is not None:
         end = newest.replace(minute=0, second=0, microsecond=0)
         window = (end - DEMAND_WINDOW, end)
-        demands = [_as_demand(row) for row in _demand(of.id, *window, of).to_dict("records")]
+        daily = windows(of, end - DEMAND_HISTORY, end, "day", "deployment")
+        demands = [_as_demand(row, daily) for row in _demand(of.id, *window, of).to_dict("records")]
         scenario = with_measured_demand(scenario, demands)
+        told = Told(targets=targets(of), engines=engines(of), is_sample=of.is_sample)
+        scenario, notes = with_calibrations(scenario, file.catalog, home(), told)
         measured = tuple(usable(demands))
     return Today(
         scenario=scenario,
@@ -188,6 +196,7 @@ def today(of: Snapshot | None) -> Today:
         measured_from=window[0] if window else None,
         measured_to=window[1] if window else None,
         problem=problem,
+        calibration_notes=notes,
     )
 
 
@@ -196,12 +205,13 @@ def _scenario_file(path: Path, modified_ns: int, on: date) -> ScenarioFile:
     return load_scenario(path, on)
 
 
-def _as_demand(row: dict) -> Demand:
+def _as_demand(row: dict, daily: pd.DataFrame) -> Demand:
     def number(name: str) -> float:
         value = row[name]
         return 0.0 if pd.isna(value) else float(value)
 
     hit = row["prefix_hit_fraction"]
+    low, high = _demand_band(daily[daily["deployment_key"] == row["target_key"]])
     return Demand(
         target_key=row["target_key"],
         model_key=row["model_key"],
@@ -212,4 +222,15 @@ def _as_demand(row: dict) -> Demand:
         prefix_hit_fraction=None if pd.isna(hit) else float(hit),
         coverage_fraction=number("coverage_fraction"),
         covered_hours=number("coverage_fraction") * DEMAND_WINDOW.total_seconds() / SECONDS_PER_HOUR,
+        low_ratio=low,
+        high_ratio=high,
     )
+
+
+def _demand_band(days: pd.DataFrame) -> tuple[float, float]:
+    """P10 and P90 of a month's demand over the mean; 1 to 1 where there are not days enough to tell."""
+    per_day = days.groupby("bin_start")["requests_count"].sum(min_count=1).iloc[1:-1]  # the first and last are cut
+    try:
+        return demand_band(per_day.to_numpy(dtype=float, na_value=np.nan))
+    except DomainError:
+        return 1.0, 1.0

@@ -18,10 +18,15 @@ def basis_line(today: data.Today, comparison: Comparison) -> str:
         demand = f"Demand of {count} of {len(today.scenario.deployments)} deployments measured, {days}."
     else:
         demand = "Demand assumed, from the scenario file."
-    band = comparison.scenario.usd_per_month
+    hosted = today.scenario.hosted
+    fitted = sum(one.fitted is not None for one in hosted)
+    if fitted:
+        engine = f"calibrated on {fitted} of {len(hosted)} deployments; its range is that of windows held out"
+    else:
+        engine = "not calibrated on this fleet; its range covers 80 % of published measurements"
     return (
-        f"{demand} Engine model: {band.basis}, not calibrated on this fleet; its range covers 80 % of 988 published "
-        f"measurements on H100 and B200. Prices in force on {text.day_of(today.scenario.as_of)}; a month is "
+        f"{demand} Engine model: {comparison.scenario.usd_per_month.basis}, {engine}. "
+        f"Prices in force on {text.day_of(today.scenario.as_of)}; a month is "
         f"{today.scenario.hours_per_month:g} hours. Levers are credited by Shapley values: their order does not matter."
     )
 
@@ -40,6 +45,8 @@ def whose_scenario(found: data.Snapshot | None, today: data.Today) -> None:
 def file_problem(today: data.Today) -> None:
     if today.problem:
         st.error(text.label(today.problem, text.A_PARAGRAPH), icon=":material/error:")
+    for note in today.calibration_notes:
+        st.warning(text.label(note, text.A_PARAGRAPH), icon=":material/straighten:")
 
 
 def refusals(comparison: Comparison) -> None:

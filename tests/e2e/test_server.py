@@ -89,7 +89,7 @@ def test_the_first_request_of_a_fresh_server_may_be_for_any_page(
         page = settled(window.page)
         dialogs: list[str] = []
         page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
-        for name in ("What-if", "Live", "Overview", "Unit cost", "Reconciliation", "Data health"):
+        for name in ("What-if", "Live", "Overview", "Unit cost", "Limits", "Reconciliation", "Data health"):
             expect(page.get_by_role("link", name=name).first).to_be_visible()
         expect(page.get_by_text(HOSTILE[0]).first).to_be_visible()
         for path in ("", "live", "data_health", "overview", "unit_cost", "reconciliation"):

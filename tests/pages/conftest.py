@@ -32,6 +32,8 @@ class Homes:
         "tight": lambda made, path: homes.with_scenario(made.copy("real", path), homes.FITS_AS_FP8_ONLY),
         "unbilled": lambda made, path: homes.unbilled(path),
         "scenario only": lambda made, path: homes.with_scenario(Place(Home(path)), homes.GOOD_SCENARIO),
+        "calibrated": lambda made, path: homes.calibrated(made.copy("sample", path)),
+        "calibration stale": lambda made, path: homes.calibrated(made.copy("sample", path), is_stale=True),
         "hostile": lambda made, path: homes.hostile(path),
         "fleet": lambda made, path: homes.fleet(path),
         "fleet stopped": lambda made, path: homes.an_hour_later(made["fleet"]),

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,9 +11,15 @@ from collectors.demo import load_demo, sample_file
 from collectors.importer import import_files
 from collectors.sample_live import live_pages
 from collectors.sources import vllm
+from costlib.calibration import calibrate
+from costlib.suspects import Stated
 from costlib.telemetry import EnginePage, usage_sample
+from store.books import scenario_of
+from store.calibrations import Told, identity_of, keep
 from store.home import Home
+from store.read import snapshot_of
 from store.records import Scrape, ScrapeRun
+from store.server_use import load_windows
 from store.writer import Writer
 from tests.pages import fleet_home
 from tests.store.builders import bill
@@ -82,6 +88,23 @@ def real(path: Path) -> Place:
 def with_scenario(place: Place, text: str) -> Place:
     place.home.make()
     place.home.scenario.write_text(text, encoding="utf-8")
+    return place
+
+
+def calibrated(place: Place, is_stale: bool = False) -> Place:
+    """What the sample's hours tell of its deployments, kept; or kept of what they were under an earlier vLLM."""
+    with snapshot_of(place.home) as snapshot:
+        scenario, catalog = scenario_of(place.home, snapshot)
+        end = snapshot.status().usage_to
+        for one in scenario.deployments:
+            load = load_windows(snapshot, end - timedelta(days=14), end, one.key, one.workload)
+            identity = identity_of(one, catalog, Told.by(snapshot))
+            keep(
+                place.home,
+                replace(identity, vllm="0.10.0 to before 0.11.0") if is_stale else identity,
+                calibrate(load, Stated.of(one, catalog), catalog),
+                place.now,
+            )
     return place
 
 
