@@ -30,7 +30,7 @@ from tests.collectors.collector_support import FakeTime, MemoryStore, started
 from tests.fake_vllm import EPOCH, Life, Rank, exported
 from tests.fake_vllm.histories import History, history
 
-HISTORIES_COUNT = int(os.environ.get("PERMILLION_HISTORIES", "1000"))
+HISTORIES_COUNT = int(os.environ.get("PERMILLION_HISTORIES", "500"))
 PARTS_COUNT = 10  # so that a failure names a tenth of the histories, and the rest is still read
 LOOP_HISTORIES_COUNT = 200
 
