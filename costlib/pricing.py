@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from math import inf
 from typing import TypeVar
 
 from costlib.errors import ConfigError, DomainError, UnknownKey
@@ -78,8 +79,8 @@ class PurchaseMix:
     def __post_init__(self) -> None:
         if (self.stated_usd_per_gpu_hour is None) == (not self.shares):
             raise DomainError("a purchase is either `shares` of catalogue prices or one `stated_usd_per_gpu_hour`.")
-        if self.stated_usd_per_gpu_hour is not None and self.stated_usd_per_gpu_hour < 0:
+        if self.stated_usd_per_gpu_hour is not None and not 0 <= self.stated_usd_per_gpu_hour < inf:
             raise DomainError(f"stated_usd_per_gpu_hour must be 0 or more, not {self.stated_usd_per_gpu_hour}.")
         total = sum(share for _, share in self.shares)
-        if self.shares and (abs(total - 1) > 1e-9 or any(share < 0 for _, share in self.shares)):
+        if self.shares and not (abs(total - 1) <= 1e-9 and all(share >= 0 for _, share in self.shares)):
             raise DomainError(f"purchase shares must be 0 or more and add up to 1, not {total:g}.")
