@@ -56,8 +56,8 @@ def refusals(comparison: Comparison) -> None:
             f"Remedy: {text.label(refusal.remedy, 200)}.",
             icon=":material/block:",
         )
-    for warning in comparison.scenario.warnings:
-        st.warning(text.label(warning, 400), icon=":material/warning:")
+    if said := [text.label(warning, 400) for warning in comparison.scenario.warnings]:
+        st.warning("  \n".join(said), icon=":material/warning:")
 
 
 def deployments(comparison: Comparison) -> None:
