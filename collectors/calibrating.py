@@ -22,6 +22,7 @@ from store.read import Snapshot, snapshot_of
 from store.server_use import load_windows
 
 TWO_WEEKS_HOURS = 14 * 24
+MOST_HOURS = 10 * 366 * 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,7 @@ class Outcome:
 
 def calibrate(
     deployment: Annotated[str, typer.Option(help="Only this one; every self-hosted one if left out.")] = "",
-    hours: Annotated[float, typer.Option(min=1.0, help="How far back to look.")] = TWO_WEEKS_HOURS,
+    hours: Annotated[float, typer.Option(min=1.0, max=MOST_HOURS, help="How far back to look.")] = TWO_WEEKS_HOURS,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be found; keep nothing.")] = False,
     as_json: Json = False,
 ) -> None:

@@ -19,8 +19,9 @@ from costlib.billing import exact_sum, exact_text
 from costlib.books import Bucket, CostBasis, IdlePolicy, Line, TokenClass
 from costlib.errors import ConfigError
 from costlib.text_safety import neutral
-from store.books import Books, books, month_of, newest_full_month
+from store.books import Books, books, newest_full_month
 from store.durable import write_text
+from store.months import month_of
 from store.read import snapshot_of
 
 US = "Permillion"

@@ -6,14 +6,15 @@ from decimal import Decimal
 
 from collectors.base import excerpt
 from costlib.allocation import in_cents, share_of
-from costlib.balance import in_buckets
+from costlib.balance import FullyLoaded, fully_loaded, in_buckets
 from costlib.billing import exact_sum, exact_text
 from costlib.books import Bucket, ChargeGroup, CostBasis, IdlePolicy, TokenClass, TrialBalance
 from costlib.estimate import Basis, Undefined, weakest
-from costlib.ownership import MonthlyCost, is_use
+from costlib.ownership import is_use
 from costlib.rates import Rate, converted, rate_at
-from costlib.unit_cost import Price, UnitCosts, unit_costs
-from store.books import Books, Statement, month_of
+from costlib.unit_cost import Price, UnitCosts, class_bands, unit_costs
+from store.books import Books, Statement
+from store.months import month_of
 from store.records import LedgerEntry, LedgerKind
 
 # Of what is not matched; JSON has all.
@@ -59,6 +60,7 @@ class OneCurrency:
     balance: TrialBalance
     buckets: tuple[BucketSum, ...]
     unit_costs: UnitCosts
+    fully_loaded: FullyLoaded  # with people and licences, which are on no invoice
     statements: tuple[Statement, ...]
     notes: tuple[LedgerEntry, ...]
     open_difference: Decimal | None
@@ -73,7 +75,6 @@ class Reconciliation:
     idle: IdlePolicy
     is_sample: bool
     currencies: tuple[OneCurrency, ...]
-    monthly: tuple[MonthlyCost, ...]  # on no invoice, and in no sum here
     unmatched: tuple[Unmatched, ...]
     suggested_rules: str
 
@@ -92,7 +93,6 @@ def reconciled(
         idle=idle,
         is_sample=is_sample,
         currencies=tuple(_one(found, balance, rates, show_in) for balance in found.balances),
-        monthly=found.monthly,
         unmatched=tuple(_unmatched(found.matches.unmatched)),
         suggested_rules=found.matches.suggested,
     )
@@ -111,6 +111,7 @@ def _one(found: Books, balance: TrialBalance, rates: Sequence[Rate], show_in: st
         balance=balance,
         buckets=tuple(_buckets(balance)),
         unit_costs=unit_costs(balance, found.requests),
+        fully_loaded=fully_loaded(balance, found.owners),
         statements=statements,
         notes=notes,
         open_difference=left,
@@ -175,15 +176,24 @@ def _lines(report: Reconciliation) -> Iterator[str]:
     for one in report.currencies:
         yield from _balance_lines(report, one)
         yield from _invoice_lines(one)
+        yield from _beside_lines(one)
         yield ""
-    for cost in report.monthly:
-        yield f"beside the bill: {_plain(cost.what)}, {cost.kind}, {_money(cost.usd)} USD a month, on no invoice"
     yield from _unmatched_lines(report.unmatched)
     if report.suggested_rules:
         rules = report.suggested_rules.split("\n\n")
         more = f"; the dearest {_MOST_RULES} of {len(rules)}, --json has all" if len(rules) > _MOST_RULES else ""
         yield f"Rules for owners.toml that would match what was used; check each{more}:"
         yield "\n\n".join(rules[:_MOST_RULES])
+
+
+def _beside_lines(one: OneCurrency) -> Iterator[str]:
+    loaded = one.fully_loaded
+    for cost in loaded.beside:
+        yield f"beside the bill: {_plain(cost.what)}, {cost.kind}, {_money(cost.usd)} USD a month, on no invoice"
+    if loaded.beside:
+        yield f"with the bill: {_money(loaded.total)} USD"
+    if loaded.note:
+        yield f"note: {loaded.note}"
 
 
 def _unmatched_lines(unmatched: Sequence[Unmatched]) -> Iterator[str]:
@@ -226,11 +236,15 @@ def _balance_lines(report: Reconciliation, one: OneCurrency) -> Iterator[str]:
 def _unit_cost_lines(one: OneCurrency) -> Iterator[str]:
     if not one.unit_costs.by_model:
         return
+    bands = class_bands(one.balance)
     yield f"{one.balance.currency} per million tokens: classes by their work, blended by all that names the model:"
     rows = [("model", *(_words(item) for item in TokenClass), "blended")]
     for unit in (*one.unit_costs.by_model, one.unit_costs.in_all):
         classes = (_price(unit.classes[item].per_mtok) for item in TokenClass)
         rows.append((_plain(unit.model_key) or "all", *classes, _price(unit.blended_per_mtok)))
+    for place, name in enumerate(("least", "most")):
+        edges = (_price(band[place]) if (band := bands.get(item)) else "" for item in TokenClass)
+        rows += [(f"{name} by any method", *edges, "")] if bands else []
     yield from _table(rows, right=(1, 2, 3, 4))
 
 

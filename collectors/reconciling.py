@@ -10,8 +10,9 @@ from collectors.terminal import Json, Month, home, show
 from costlib.billing import decimal_from
 from costlib.books import CostBasis, IdlePolicy
 from costlib.errors import BadRecord, ConfigError, UnknownKey
-from store.books import books, month_of, newest_full_month
+from store.books import books, newest_full_month
 from store.ledger import write
+from store.months import month_of
 from store.owners_file import load_rates
 from store.read import Snapshot, snapshot_of
 from store.records import LedgerEntry, LedgerKind

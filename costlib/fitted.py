@@ -63,6 +63,13 @@ class Fitted:
     step_high_ratio: float
     validity: Validity
 
+    def __post_init__(self) -> None:
+        if not 0 < self.step_low_ratio <= self.step_high_ratio < inf:
+            raise DomainError(
+                f"step_low_ratio and step_high_ratio are a band above 0, not {self.step_low_ratio} to "
+                f"{self.step_high_ratio}."
+            )
+
     def applied_to(
         self, published: EngineConstants, model: ModelSpec, gpu: GpuSpec, serving: ServingConfig
     ) -> EngineConstants:

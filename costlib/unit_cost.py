@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from enum import StrEnum
 
-from costlib.allocation import WIDE, usd_per_mtok_of
+from costlib.allocation import WIDE, share_of, usd_per_mtok_of
 from costlib.billing import exact_sum
 from costlib.books import Bucket, ChargeGroup, CostBasis, Line, TokenClass, TrialBalance
 from costlib.errors import DomainError
-from costlib.estimate import Undefined
+from costlib.estimate import Basis, Undefined, weakest
 
 Price = Decimal | Undefined
 
@@ -37,6 +37,7 @@ class ClassCost:
     own: Decimal
     per_mtok: Price
     loaded_per_mtok: Price
+    basis: Basis = Basis.UNDEFINED  # the weakest of its lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,14 +98,54 @@ def unit_costs(
     )
 
 
+def measured_fraction(balance: TrialBalance) -> float | Undefined:
+    """How much of the matched GPUs' cost is of time in which their servers were watched [1].
+
+    >>> lines = [Line(bucket=bucket, amount=Decimal(n), deployment_key="d")
+    ...          for bucket, n in ((Bucket.OUTPUT, 6), (Bucket.WARM_IDLE, 2), (Bucket.UNMEASURED, 2))]
+    >>> measured_fraction(TrialBalance(month="2026-10", currency="USD", basis=CostBasis.BILLED, total=Decimal(10),
+    ...                                lines=tuple(lines), residual=Decimal(0)))
+    0.8
+    """
+    mine = [line for line in balance.lines if line.deployment_key and _is_gpu(line)]
+    watched = exact_sum(line.amount for line in mine if line.bucket in (*_GPU_WORK, Bucket.WARM_IDLE))
+    return share_of(watched, exact_sum(line.amount for line in mine))
+
+
+def class_bands(balance: TrialBalance) -> dict[TokenClass, tuple[Decimal, Decimal]]:
+    """Least and most that a million tokens of each class cost by their own work, over the methods of splitting it.
+
+    Equation   share x cost of all work on own GPUs x 10^6 / tokens
+    Returns    currency per million tokens; classes without tokens, and balances without bands, are left out
+    Valid for  own GPUs: tokens bought from an API are billed by class
+    Example    between a quarter and half of $8 of work went into two million input tokens
+    >>> line = Line(bucket=Bucket.INPUT, amount=Decimal(8), deployment_key="d", model_key="m", tokens=2_000_000)
+    >>> made = TrialBalance(month="2026-10", currency="USD", basis=CostBasis.BILLED, total=Decimal(8), lines=(line,),
+    ...                     residual=Decimal(0), bands={"input": (0.25, 0.5)})
+    >>> class_bands(made)[TokenClass.INPUT]
+    (Decimal('1.00'), Decimal('2.0'))
+    """
+    work = [line for line in balance.lines if line.bucket in _GPU_WORK and line.deployment_key]
+    whole = exact_sum(line.amount for line in work)
+    found = {}
+    for token_class, bucket in CLASS_BUCKETS.items():
+        low, high = (Decimal(str(share)) * whole for share in balance.bands.get(str(bucket), ()) or (0, 0))
+        tokens = sum(line.tokens or 0 for line in work if line.bucket is bucket)
+        least, most = usd_per_mtok_of(low, tokens), usd_per_mtok_of(high, tokens)
+        if bucket in balance.bands and isinstance(least, Decimal) and isinstance(most, Decimal):
+            found[token_class] = (least, most)
+    return found
+
+
 def _unit_cost(model_key: str, lines: Iterable[Line], requests: int | None) -> UnitCost:
     lines = tuple(lines)
     cost = exact_sum(line.amount for line in lines)
-    own, tokens = {}, {}
+    own, tokens, basis = {}, {}, {}
     for token_class, bucket in CLASS_BUCKETS.items():
         of_class = [line for line in lines if line.bucket is bucket]
         counts = [line.tokens for line in of_class if line.tokens is not None]
         own[token_class] = exact_sum(line.amount for line in of_class)
+        basis[token_class] = weakest(*(line.basis for line in of_class)) if of_class else Basis.UNDEFINED
         # A sum that leaves some tokens out would make a price too high.
         tokens[token_class] = sum(counts) if len(counts) == len(of_class) else None
     worked = exact_sum(own.values())
@@ -117,6 +158,7 @@ def _unit_cost(model_key: str, lines: Iterable[Line], requests: int | None) -> U
             loaded_per_mtok=_per_mtok(own[token_class] * cost / worked, tokens[token_class])
             if worked > 0
             else Undefined(reason="none of the cost is known to be of a class of tokens"),
+            basis=basis[token_class],
         )
         for token_class in TokenClass
     }

@@ -29,6 +29,7 @@ with right, st.container(border=True, key="where-it-went"):
 reconciliation.lines(balance)
 st.subheader("Bridge to the invoice", anchor=False)
 reconciliation.bridge(read, balance)
+reconciliation.beside_the_bill(read, balance)
 ledger.writing(read, balance, books.months(found))
 st.subheader("Restated since the first delivery", anchor=False)
 reconciliation.restatements(found, balance.month)

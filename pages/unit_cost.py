@@ -23,7 +23,7 @@ if read is None:
 balance = books.balance_of(read)
 policy = unit_cost.policy_choice()
 costs = unit_cost.costs(read, balance, policy)
-unit_cost.figures(costs)
+unit_cost.figures(costs, balance)
 left, right = st.columns(2, gap="medium")
 with left, st.container(border=True, key="bridge"):
     unit_cost.bridge_chart(read, balance)

@@ -6,7 +6,6 @@ is `costlib`'s.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from decimal import Decimal
 
 import pandas as pd
@@ -18,13 +17,14 @@ from costlib.books import ChargeGroup, CostBasis, IdlePolicy, ServerUse, TeamUse
 from costlib.capacity import GpuCapacity, gpu_capacity
 from costlib.catalog import Catalog
 from costlib.errors import ConfigError, DomainError, UnknownKey
-from costlib.ownership import Matches, MonthlyCost, Owners, match
+from costlib.ownership import Matches, Owners, match
 from costlib.scenario import Deployment, Scenario, SelfHosted
 from costlib.step_model import RooflineCoefficients, roofline_coefficients
 from costlib.token_split import BusyWindows, SplitFacts, TokenSplit, band, best, splits
 from store.calibrations import Told, with_calibrations
 from store.catalog_files import SAMPLE_SCENARIO, load_catalog, load_scenario
 from store.home import Home
+from store.months import month_of
 from store.owners_file import load_owners
 from store.read import Snapshot
 from store.records import LedgerEntry, LedgerKind
@@ -79,11 +79,6 @@ class Books:
     ledger: tuple[LedgerEntry, ...]
 
     @property
-    def monthly(self) -> tuple[MonthlyCost, ...]:
-        """What no invoice has and the month costs nevertheless."""
-        return tuple(cost for cost in self.owners.monthly if cost.is_due(self.month))
-
-    @property
     def requests(self) -> dict[str, int | None]:
         """Finished requests by model; None where a server of it does not tell."""
         counts: dict[str, int | None] = {}
@@ -119,19 +114,6 @@ def newest_full_month(snapshot: Snapshot) -> str:
         raise ConfigError("no bill was imported yet; import one with `permillion import FILE`.")
     over = [month for month in months if month_of(month)[1] <= snapshot.published_at]
     return (over or months)[-1]
-
-
-def month_of(month: str) -> tuple[datetime, datetime]:
-    """The first moment of a month and of the next, in UTC. Raises ConfigError for what is no month.
-
-    >>> [str(moment.date()) for moment in month_of("2026-12")]
-    ['2026-12-01', '2027-01-01']
-    """
-    try:
-        start = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
-    except ValueError:
-        raise ConfigError(f"{month[:40]!r} is not a month; write for example 2026-10.") from None
-    return start, start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1)
 
 
 def books(snapshot: Snapshot, home: Home, month: str, basis: CostBasis, currency: str | None = None) -> Books:

@@ -120,8 +120,8 @@ def newest(home: Home, now: Identity) -> tuple[Kept | None, str]:
     for path in sorted(home.calibrations.glob(f"*-{_digest([now.deployment])[:_SHORT]}.json"), reverse=True):
         try:
             kept = _kept(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            why = why or f"{path.name} cannot be read: {str(error)[:200]}. Calibrate again."
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            why = why or f"{path.name} cannot be read: {str(error)[:200].rstrip('.')}. Calibrate again."
             continue
         change = kept.identity.change(now)
         if not change:

@@ -3,7 +3,6 @@
 Entries go through the inbox like bills, so that it works beside a running writer, and survives a kill.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -13,11 +12,10 @@ from store import inbox
 from store.engine import utc_now
 from store.handover import hand_over
 from store.home import Home
+from store.months import month_of
 from store.records import LedgerEntry, LedgerKind
 
 __all__ = ["LedgerEntry", "LedgerKind", "write"]
-
-_MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])", re.ASCII)
 
 
 def write(home: Home, entries: Sequence[LedgerEntry], clock: Callable[[], datetime] = utc_now) -> None:
@@ -40,8 +38,7 @@ def write(home: Home, entries: Sequence[LedgerEntry], clock: Callable[[], dateti
 
 
 def _check(entry: LedgerEntry) -> None:
-    if not _MONTH.fullmatch(entry.month):
-        raise ConfigError(f"{entry.month!r} is not a month (expected such as 2026-10)")
+    month_of(entry.month)
     if entry.kind is LedgerKind.INVOICE and (entry.amount is None or not entry.currency):
         raise ConfigError("an invoice total needs its amount and its currency, such as 1234.56 USD")
     if entry.kind is LedgerKind.NOTE and not (entry.text.strip() and entry.owner.strip()):

@@ -14,10 +14,11 @@ from sqlalchemy.sql import ColumnElement, FromClause
 
 from costlib.billing import exact_sum
 from costlib.books import ChargeGroup, TeamUse
-from costlib.errors import ConfigError, UnknownKey
+from costlib.errors import UnknownKey
 from store.batches import ACTIVE, PENDING, SUPERSEDED
 from store.engine import aware, naive
 from store.locks import locks
+from store.months import month_of
 from store.rows import by_batch, charges_of
 from store.schema import import_batch
 from store.sql import json_text
@@ -77,11 +78,7 @@ def costs(connection: Connection, folder: Path, *conditions: ColumnElement[bool]
 
 
 def within_month(month: str, moment: ColumnElement[datetime]) -> ColumnElement[bool]:
-    try:
-        start = datetime.strptime(month, "%Y-%m")  # noqa: DTZ007 (months of bills have no zone)
-    except ValueError:
-        raise ConfigError(f"{month!r} is not a month (expected such as 2026-10)") from None
-    end = start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1)
+    start, end = map(naive, month_of(month))
     return and_(moment >= start, moment < end)
 
 

@@ -10,7 +10,8 @@ from costlib.allocation import in_cents
 from costlib.billing import exact_sum
 from costlib.books import Bucket, CostBasis, Line, TrialBalance
 from costlib.errors import PermillionError
-from costlib.estimate import weakest
+from costlib.estimate import Undefined, weakest
+from costlib.unit_cost import measured_fraction
 from store.books import Books, books
 from store.home import Home
 from ui import data, text
@@ -70,8 +71,9 @@ def read(found: data.Snapshot, month: str, basis: str) -> tuple[Books | None, st
 
 
 def _states(home: Home) -> tuple[int, ...]:
-    """When the files that people write were last changed: they are read with the snapshot, and not in it."""
-    return tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in (home.owners, home.scenario, home.rates))
+    """When what lies beside the store was last changed: it is read with the snapshot, and not in it."""
+    beside = (home.owners, home.scenario, home.rates, home.calibrations)
+    return tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in beside)
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
@@ -141,12 +143,21 @@ def owner_of(line: Line) -> str:
     return text.plain(" · ".join(part for part in parts if part)) or "nobody"
 
 
+def _watched(balance: TrialBalance) -> str:
+    """The coverage of the month."""
+    watched = measured_fraction(balance)
+    if isinstance(watched, Undefined):
+        return "no GPU of the bill belongs to a measured server"
+    return f"servers were measured in {text.percent(watched)} of the GPU time matched to them, by cost"
+
+
 def small_print(balance: TrialBalance) -> list[str]:
     """What the figures rest on: the basis, the split of busy cost, and what the balance itself remarks."""
     spent = "amortised over what it was used for" if balance.basis is CostBasis.EFFECTIVE else "as invoiced"
     said = [
         f"{balance.month}, {spent}, by billing period, in {balance.currency}.",
+        _watched(balance),
         balance.method and f"How busy GPU time became tokens: {balance.method}",
         *balance.notes,
     ]
-    return [text.label(line[0].upper() + line[1:].rstrip(".") + ".", text.A_PARAGRAPH) for line in said if line]
+    return [text.sentence(line) for line in said if line]

@@ -32,7 +32,7 @@ def panel(view: View, found: data.Snapshot | None, today: data.Today) -> None:
             "calibrate` fits them to what your servers export, and holds back the last day to check."
         )
         return
-    _made(kept.calibration, kept.made_at)
+    _made(kept.calibration, kept.made_at, is_sample=kept.identity.is_sample)
     if kept.identity.is_sample:
         st.caption("Sample hours are made with the engine model itself: that it agrees with them proves nothing.")
 
@@ -46,10 +46,10 @@ def _kept(view: View, found: data.Snapshot | None, today: data.Today) -> Kept | 
     return newest(data.home(), identity_of(stated, today.catalog, told))[0]
 
 
-def _made(made: Calibration, at: datetime) -> None:
+def _made(made: Calibration, at: datetime, *, is_sample: bool) -> None:
     test = made.back_test
     error = "" if test is None else f", busy time off by {test.median_error_ratio:.1%} on held-out windows"
-    title = f"**{NAMES[made.how]} on this fleet{error}**"
+    title = f"**{NAMES[made.how]} on {'sample hours, which proves nothing' if is_sample else f'this fleet{error}'}**"
     st.markdown(title)
     if test is not None:
         hours = [

@@ -6,6 +6,7 @@ from decimal import Decimal
 import pandas as pd
 import streamlit as st
 
+from costlib.balance import fully_loaded
 from costlib.billing import exact_sum, exact_text
 from costlib.books import Bucket, ChargeGroup, TrialBalance
 from costlib.ownership import is_use
@@ -177,6 +178,21 @@ def bridge(found: Books, balance: TrialBalance) -> None:
     st.dataframe(shown, hide_index=True, key="bridge", height="content", column_config={"Amount": MONEY})
     if invoice is None:
         st.caption("An account of this month has no invoice total yet, so nothing is called reconciled.")
+
+
+def beside_the_bill(found: Books, balance: TrialBalance) -> None:
+    """People and licences: what the month costs and no invoice has. Nothing is drawn where owners.toml names none."""
+    loaded = fully_loaded(balance, found.owners)
+    if loaded.note:
+        st.caption(text.sentence(loaded.note))
+    if not loaded.beside:
+        return
+    rows = [(text.plain(f"{cost.what}, {cost.kind}", 200), cost.usd) for cost in loaded.beside]
+    rows = [("The bill", loaded.invoice), *rows, ("The bill, people and licences", loaded.total)]
+    shown = pd.DataFrame(
+        {"Beside the bill, from owners.toml": [name for name, _ in rows], "Amount": [exact(cost) for _, cost in rows]}
+    )
+    st.dataframe(shown, hide_index=True, key="beside", height="content", column_config={"Amount": MONEY})
 
 
 def account_name(statement: Statement) -> str:

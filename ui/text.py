@@ -32,6 +32,11 @@ def label(text: object, longest: int = 120) -> str:
     return _MARKDOWN.sub(r"\\\1", _ADDRESS.sub(lambda found: found[0] + WORD_JOINER, plain(text, longest)))
 
 
+def sentence(text: str) -> str:
+    """A remark of the library as a sentence of the small print."""
+    return label(text[:1].upper() + text[1:].rstrip(".") + ".", A_PARAGRAPH)
+
+
 def on_chart(text: object, longest: int = 60) -> str:
     """`plain`, with the tags Plotly would interpret escaped. For titles, axes, legends and hover texts."""
     return escape(plain(text, longest), quote=False)

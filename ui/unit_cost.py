@@ -11,7 +11,7 @@ from costlib.books import IdlePolicy, TokenClass, TrialBalance
 from costlib.errors import DomainError
 from costlib.estimate import Undefined
 from costlib.token_split import SPLIT_BUCKETS, SplitMethod, best
-from costlib.unit_cost import BridgeStep, Price, UnitCost, UnitCosts, bridge, unit_costs
+from costlib.unit_cost import BridgeStep, Price, UnitCost, UnitCosts, bridge, class_bands, unit_costs
 from store.books import Books
 from ui import cards, charts, text
 from ui.books import WORDS
@@ -63,16 +63,17 @@ def policy_choice() -> IdlePolicy:
     return IdlePolicy(chosen)
 
 
-def figures(found: UnitCosts) -> None:
-    whole = found.in_all
+def figures(found: UnitCosts, balance: TrialBalance) -> None:
+    whole, bands = found.in_all, class_bands(balance)
     with st.grid(6, min_column_width=cards.WIDTH):
         for token_class, name in CLASSES.items():
             of_class = whole.classes[token_class]
             cards.noted(
                 f"Per 1M {name}",
                 unit(of_class.loaded_per_mtok),
-                f"{unit(of_class.per_mtok)} own",
+                f"{unit(of_class.per_mtok)} own, {of_class.basis}",
                 help="With its part of idle and everything else on the bill; and what its own GPU time cost."
+                + _by_method(bands.get(token_class))
                 + _why(of_class.loaded_per_mtok),
             )
         cards.noted(
@@ -98,6 +99,13 @@ def figures(found: UnitCosts) -> None:
 
 def unit(price: Price) -> str:
     return text.UNKNOWN if isinstance(price, Undefined) else text.unit_cost(float(price))
+
+
+def _by_method(band: tuple[Decimal, Decimal] | None) -> str:
+    if band is None:
+        return ""
+    low, high = (text.unit_cost(float(edge)) for edge in band)
+    return text.dollars(f" Between the ways of splitting GPU time, its own cost is {low} to {high}.")
 
 
 def _times(price: Price, count: int) -> Price:

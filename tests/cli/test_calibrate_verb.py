@@ -70,6 +70,7 @@ def test_what_holds_is_kept_and_used_from_then_on(permillion: Run, sample: Home)
     [
         pytest.param(["--deployment", "nobody"], "Known: doc-extraction", id="unknown deployment"),
         pytest.param(["--hours", "0"], "--hours", id="no time at all"),
+        pytest.param(["--hours", "1e300"], "--hours", id="longer than there was time"),
     ],
 )
 def test_a_wrong_call_is_exit_code_2(permillion: Run, sample: Home, arguments: list[str], said: str) -> None:

@@ -127,3 +127,11 @@ def test_a_demand_band_encloses_1(low: float, high: float) -> None:
         Workload(
             requests_per_s=1, mean_prompt_tokens=1, mean_output_tokens=1, demand_low_ratio=low, demand_high_ratio=high
         )
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(-5.0, 1.0), (0.0, 1.0), (1.1, 0.9), (float("nan"), 1.0), (0.9, float("inf"))]
+)
+def test_a_band_that_is_none_is_refused(low: float, high: float) -> None:
+    with pytest.raises(DomainError, match="step_low_ratio and step_high_ratio are a band above 0"):
+        replace(SLOWER, step_low_ratio=low, step_high_ratio=high)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from costlib.billing import exact_sum
 from costlib.books import Bucket, ChargeGroup, CostBasis, Line, TokenClass, TrialBalance
 from costlib.errors import DomainError
-from costlib.estimate import Undefined
-from costlib.unit_cost import STEP_OF, BridgeStep, bridge, unit_costs
+from costlib.estimate import Basis, Undefined
+from costlib.unit_cost import STEP_OF, BridgeStep, bridge, class_bands, measured_fraction, unit_costs
 
 M = 1_000_000
 
@@ -51,6 +51,31 @@ AROUND = [
     line(Bucket.OTHER_SERVICE, "2"),
 ]
 MONTH = balance(*CHAT, *AROUND, gpu_hours=40.0)
+
+
+def test_a_price_is_known_as_well_as_the_weakest_of_its_lines():
+    guessed = replace(CHAT[0], basis=Basis.ASSUMED)
+    classes = unit_costs(balance(guessed, CHAT[0], CHAT[2]), {}).in_all.classes
+    assert [classes[item].basis for item in TokenClass] == [Basis.ASSUMED, Basis.UNDEFINED, Basis.MEASURED]
+
+
+def test_the_band_of_a_price_is_the_least_and_most_share_of_all_work_over_its_tokens():
+    """$72 of work: input takes a quarter to a half of it, for 60 million tokens."""
+    found = class_bands(replace(MONTH, bands={"input": (0.25, 0.5), "output": (0.5, 0.75)}))
+    assert found == {
+        TokenClass.INPUT: (Decimal("0.3"), Decimal("0.6")),
+        TokenClass.OUTPUT: (Decimal("3.6"), Decimal("5.4")),
+    }
+    assert class_bands(MONTH) == {}
+
+
+def test_what_is_bought_from_an_api_is_in_no_band():
+    bought = line(Bucket.INPUT, "1000", provider="OpenAI", model_key="gpt", tokens=M)
+    assert class_bands(balance(*CHAT, bought, bands={"input": (0.5, 0.5)}))[TokenClass.INPUT] == (Decimal("0.6"),) * 2
+
+
+def test_a_month_without_matched_gpus_has_no_coverage():
+    assert isinstance(measured_fraction(balance(line(Bucket.TAX, "1"))), Undefined)
 
 
 def test_each_class_over_its_own_tokens():

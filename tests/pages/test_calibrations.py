@@ -6,10 +6,10 @@ from tests.pages.reading import card, chart, page_text, usd
 SPEND = "Spend per month"
 
 
-def test_a_calibrated_fleet_shows_how_well_the_last_day_was_predicted(see_page: Open) -> None:
+def test_a_calibrated_sample_shows_its_last_day_replayed_and_says_that_it_proves_nothing(see_page: Open) -> None:
     at = see_page("limits", "calibrated")
     assert not at.exception
-    assert "Calibrated in part on this fleet, busy time off by 0.0% on held-out windows" in page_text(at)
+    assert "Calibrated in part on sample hours, which proves nothing" in page_text(at)
     assert chart(at, "back-test")["data"]
 
 

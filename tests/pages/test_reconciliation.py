@@ -127,3 +127,17 @@ def test_a_rule_file_that_cannot_be_read_is_an_error_with_its_place(written) -> 
     said = page_text(written())
     assert "owners.toml" in said
     assert "deployment" in said
+
+
+def test_people_and_licences_stand_beside_the_bill_and_never_in_it(open_page: Open) -> None:
+    open_page("reconciliation", "sample", {"month": "2026-10"})
+    data.home().owners.write_text(
+        '[[monthly]]\nwhat = "on-call"\nkind = "people"\nusd = "5000.00"\nfrom = 2026-01-01\n', encoding="utf-8"
+    )
+    try:
+        at = open_page("reconciliation", "sample", {"month": "2026-10"})
+        bill, person, both = (exact(cost) for cost in table(at, "Beside the bill, from owners.toml")["Amount"])
+        assert (person, both) == (5000, bill + 5000)
+        assert exact(at.dataframe[0].value["USD"].iloc[-1]) == round(bill, 2)
+    finally:
+        data.home().owners.unlink()

@@ -52,6 +52,14 @@ def test_a_price_per_token_comes_with_the_way_it_was_split(open_page: Open) -> N
     assert "How busy GPU time became tokens: roofline" in page_text(at)
 
 
+def test_a_price_says_how_it_is_known_and_what_other_ways_of_splitting_would_make_it(open_page: Open) -> None:
+    at = open_page("unit_cost", "sample", MONTH)
+    (output,) = (figure for figure in at.metric if figure.label == "Per 1M output")
+    assert output.delta.endswith("own, assumed")
+    assert "Between the ways of splitting GPU time, its own cost is" in output.help
+    assert re.search(r"Servers were measured in \d+% of the GPU time matched to them", page_text(at))
+
+
 def test_own_fleet_and_api_are_compared_at_the_measured_mix(open_page: Open) -> None:
     at = open_page("unit_cost", "sample", MONTH)
     said = page_text(at)

@@ -10,13 +10,14 @@ import pytest
 
 from collectors.demo import load_demo
 from collectors.importer import import_files
-from costlib.balance import in_buckets
+from costlib.balance import fully_loaded, in_buckets
 from costlib.billing import exact_sum
 from costlib.books import Bucket, CostBasis, IdlePolicy
 from costlib.errors import ConfigError, UnknownKey
-from store.books import Books, books, month_of, newest_full_month
+from store.books import Books, books, newest_full_month
 from store.home import Home
 from store.ledger import write
+from store.months import month_of
 from store.read import Snapshot, open_snapshot
 from store.records import LedgerEntry, LedgerKind
 from store.server_use import busy_windows, hours_of, server_uses
@@ -238,7 +239,10 @@ def test_what_no_invoice_has_is_beside_the_books(home: Home, tmp_path: Path) -> 
     home.owners.write_text(
         '[[monthly]]\nwhat = "on-call"\nkind = "people"\nusd = "5000"\nfrom = 2026-10-01\nto = 2026-10-31', "utf-8"
     )
-    assert [cost.what for cost in opened(home).monthly] == ["on-call"]
+    found = opened(home)
+    loaded = fully_loaded(found.balances[0], found.owners)
+    assert [cost.what for cost in loaded.beside] == ["on-call"]
+    assert loaded.total == found.balances[0].total + 5000
     assert opened(home).balances[0].total == Decimal("1.50")
 
 
