@@ -68,6 +68,12 @@ class EngineInputs:
     chunk_tokens: Amount  # most prompt tokens in a step
     attended_tokens: Amount = np.inf  # sparse attention reads no more than this
     distinct_sequences_count: Amount = np.inf  # a benchmark that repeats prompts touches fewer experts
+    draft_tokens: Amount = 0.0  # that a sequence has verified in a step beside its own token
+    step_tokens: Amount = 1.0  # what a sequence gains in a step: its own token and the drafts accepted
+    draft_params_count: Amount = 0.0
+    draft_bytes: Amount = 0.0
+    draft_layers_count: Amount = 0.0
+    draft_kv_bytes_per_token: Amount = 0.0  # on one GPU
 
     @property
     def gpus_count(self) -> Amount:
@@ -187,18 +193,14 @@ def engine_inputs(model: ModelSpec, gpu: GpuSpec, serving: ServingConfig) -> Eng
         expert_flop_per_s=gpu.peak_flop_per_s(precision),
         attention_flop_per_s=gpu.peak_flop_per_s(Precision.BF16),
         link_bytes_per_s=(gpu.link_bytes_per_s or gpu.host_link_bytes_per_s) / 2,
-        chunk_tokens=float(serving.max_num_batched_tokens),
+        chunk_tokens=float(serving.chunk_tokens),
+        draft_tokens=float(serving.speculation.draft_tokens),
+        step_tokens=serving.speculation.step_tokens,
+        draft_params_count=serving.speculation.draft_params_count,
+        draft_bytes=serving.speculation.draft_bytes,
+        draft_layers_count=float(serving.speculation.draft_layers_count),
+        draft_kv_bytes_per_token=serving.speculation.kv_bytes_per_token / group,
     )
-
-
-def weight_read_s(weights_bytes: float, gpu: GpuSpec, gpus_count: int = 1) -> float:
-    """Least time to read the weights once: W / (M g) [s], at the sheet's bandwidth. The floor of a decode step.
-
-    Example    140 GB on two A100 80 GB SXM: 34.3 ms (domain_math §14, vector 22)
-    >>> round(weight_read_s(140e9, catalog.gpu("a100-sxm-80gb"), 2), 4)
-    0.0343
-    """
-    return weights_bytes / (gpu.hbm_bytes_per_s * gpus_count)
 
 
 def step_s(
@@ -211,13 +213,14 @@ def step_s(
 ) -> Floats:
     """Time of one step that gives each decoding sequence a token and computes some prompt tokens.
 
-    Equation   t = p (m^q + c^q)^(1/q) + links + L t_L + t_0 + n_d t_s
+    Equation   t = p (m^q + c^q)^(1/q) + links + L t_L + t_0 + n_d (k + 1) t_s + k t_draft
                m = [W_d/(g p r_d) + W_e touched/(G r_e) + n_d/(p D) K(s)/r_kv] / (M e_m)
                c = [2 n P_d/(g D p) / (C_d e_d) + 2 n P_e k/E / G / (C_e e_e) + A / (C_16 e_a)] / p
-    Symbols    n_d sequences   n tokens, prompt tokens included   s context [token]   G = g p D GPUs: tensor, pipeline
-               and data parallel   W_d, W_e weights outside and inside experts   touched 1 - (1 - k/E)^n
+    Symbols    n_d sequences   n tokens: n_d (k + 1) with k drafted, and prompts' tokens   s context [token]
+               G = g p D GPUs: tensor, pipeline and data parallel   W_d, W_e weights outside and inside experts
+               touched 1 - (1 - k/E)^n with k of E experts for a token
                K(s) KV bytes of a sequence on one GPU   A attention FLOPs there   q = 1 + knee: hard maximum at infinity
-               M bandwidth, C peaks, e and r what of them is reached   t fixed costs of a layer, a step, a sequence
+               M bandwidth, C peaks, e and r what of them is reached   t fixed costs of a layer, a step, a sampled token
     Returns    [s], broadcast shape, basis of `constants`
     Valid for  steady decoding with chunked prefill; a pipeline of p stages keeps p batches of n/p in flight
     Raises     nothing
@@ -225,14 +228,29 @@ def step_s(
     """
     decoding, prompts = np.asarray(decode_sequences, dtype=float), np.asarray(prefill_tokens, dtype=float)
     stages = inputs.pipeline_parallel_count
-    tokens = decoding + prompts
+    verified = decoding * (1 + inputs.draft_tokens)
     body_s = stages * _smooth_max(
         _memory_s(inputs, constants, decoding / stages, prompts / stages, context_tokens),
-        _compute_s(inputs, constants, decoding / stages, prompts / stages, context_tokens, prefill_context_tokens),
+        _compute_s(inputs, constants, verified / stages, prompts / stages, context_tokens, prefill_context_tokens),
         1 + constants.knee_ratio,
     )
-    fixed_s = inputs.layers_count * constants.layer_s + constants.step_s + decoding * constants.sequence_s
-    return np.asarray(body_s + links_s(inputs, constants, tokens / stages) + fixed_s)
+    fixed_s = inputs.layers_count * constants.layer_s + constants.step_s + verified * constants.sequence_s
+    passes_s = inputs.draft_tokens * _draft_pass_s(inputs, constants, decoding, context_tokens)
+    return np.asarray(body_s + links_s(inputs, constants, (verified + prompts) / stages) + fixed_s + passes_s)
+
+
+def _draft_pass_s(inputs: EngineInputs, constants: EngineConstants, decoding: Floats, context_tokens: Any) -> Floats:
+    """One token drafted for each sequence; 0 where drafts are looked up. Its collectives are small and left out."""
+    moved = inputs.draft_bytes / inputs.tensor_parallel_count + (
+        decoding / inputs.data_parallel_count * inputs.draft_kv_bytes_per_token * context_tokens
+    )
+    flop = FLOP_PER_PARAM_AND_TOKEN * decoding * inputs.draft_params_count
+    flop_per_s = inputs.attention_flop_per_s * constants.dense_compute_fraction  # 16 bit
+    busy_s = np.maximum(
+        moved / (inputs.hbm_bytes_per_s * constants.bandwidth_fraction),
+        flop / (inputs.tensor_parallel_count * inputs.data_parallel_count * flop_per_s),
+    )
+    return np.asarray(np.where(decoding > 0, busy_s + inputs.draft_layers_count * constants.layer_s, 0.0))
 
 
 def _smooth_max(one: Any, other: Any, power: Amount) -> Floats:
@@ -250,7 +268,7 @@ def attended(inputs: EngineInputs, tokens: Any, full: Amount, window: Amount) ->
 def _memory_s(
     inputs: EngineInputs, constants: EngineConstants, decoding: Floats, prompts: Floats, context_tokens: Any
 ) -> Floats:
-    distinct = np.minimum(decoding, inputs.distinct_sequences_count) + prompts
+    distinct = np.minimum(decoding, inputs.distinct_sequences_count) * (1 + inputs.draft_tokens) + prompts
     touched = touched_fraction(inputs.experts_ratio, distinct)
     slices = inputs.tensor_parallel_count * inputs.pipeline_parallel_count
     weights = (inputs.dense_bytes + inputs.head_bytes) / slices / constants.dense_read_ratio
@@ -333,7 +351,8 @@ def steady_tpot_s(
 ) -> Floats:
     """Mean time between two tokens of a sequence while prompts of the others ride along.
 
-    Equation   t = step(B) + n/l [step(B + l prompt tokens) - step(B)],   n = (B - own) I/O,   l = max(min(I, chunk), n)
+    Equation   t E = step(B) + n/l [step(B + l prompt tokens) - step(B)],   n = (B - own) E I/O,
+               l = max(min(I, chunk), n),   E tokens a step yields: 1, more with drafts
     Symbols    B sequences   I prompt tokens computed, after `cached_tokens` from the prefix cache   O output tokens
                l tokens that ride along at once   own 1: what a sequence feels of the others; 0: what the GPU spends
     Returns    [s], broadcast shape
@@ -344,9 +363,10 @@ def steady_tpot_s(
     prompt = np.asarray(prompt_tokens, dtype=float)
     base_s = step_s(inputs, constants, sequences, context_tokens)
     per_step = np.maximum(np.asarray(sequences, dtype=float) - own_prompts, 0) * prompt / output_tokens
+    per_step = per_step * inputs.step_tokens
     lump = np.maximum(np.maximum(np.minimum(prompt, inputs.chunk_tokens), per_step), 1.0)
     with_prompts_s = step_s(inputs, constants, sequences, context_tokens, lump, cached_tokens + prompt / 2)
-    return np.asarray(base_s + per_step / lump * (with_prompts_s - base_s))
+    return np.asarray((base_s + per_step / lump * (with_prompts_s - base_s)) / inputs.step_tokens)
 
 
 def prefill_s(inputs: EngineInputs, constants: EngineConstants, prompt_tokens: Any, cached_tokens: Any = 0.0) -> Floats:
@@ -376,4 +396,5 @@ def kv_sequences(inputs: EngineInputs, tokens: Any) -> Floats:
     slices = inputs.tensor_parallel_count * inputs.pipeline_parallel_count
     pool = inputs.usable_hbm_bytes - inputs.dense_bytes / slices - inputs.expert_bytes / inputs.gpus_count
     one = inputs.state_bytes + attended(inputs, tokens, inputs.kv_bytes_per_token, inputs.window_kv_bytes_per_token)
+    one = one + inputs.draft_kv_bytes_per_token * tokens
     return np.asarray(inputs.data_parallel_count * pool / np.maximum(one, 1.0))

@@ -137,6 +137,15 @@ class EngineTable:
         band = self.step_band["measured" if gpu.key in self.measured_gpus else "unmeasured"]
         basis = Basis.ASSUMED if gpu.architecture in self.measured_architectures else Basis.EXTRAPOLATED
         published = self.constants_of(strata, band, basis)
+        traffic = serving.weight_traffic_ratio
+        if traffic != 1:
+            # What is unpacked first is read as 16 bit, not by the fast kernels that the 4-bit constant is of.
+            unpacked = dense == serving.weight_precision
+            published = replace(
+                published,
+                dense_read_ratio=1 / traffic if unpacked else published.dense_read_ratio,
+                expert_read_ratio=published.expert_read_ratio / traffic,
+            )
         return published if fitted is None else fitted.applied_to(published, model, gpu, serving)
 
     def constants_of(self, strata: Strata, band: StepBand = NO_BAND, basis: Basis = Basis.ASSUMED) -> EngineConstants:

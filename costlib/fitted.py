@@ -35,7 +35,8 @@ class Setup:
         return cls(
             model=model_key,
             gpu=gpu_key,
-            weight_precision=str(serving.weight_precision),
+            weight_precision=str(serving.weight_precision)
+            + (f" {serving.quantization}" if serving.weight_traffic_ratio != 1 else ""),
             kv_precision=str(serving.kv_precision),
             layout="x".join(map(str, counts)),
         )

@@ -23,7 +23,8 @@ from costlib.replica import Bound, resident_tokens, solve_replica
 from costlib.roofline import Floats
 from costlib.scenario import Deployment, Scenario, SelfHosted
 from costlib.serving import ServingConfig
-from costlib.units import MS_PER_S
+from costlib.speculation import Speculation
+from costlib.units import MS_PER_S, SECONDS_PER_HOUR, TOKENS_PER_MTOK
 from costlib.workload import Workload
 
 # What a cache that forgets nothing would find: the larger of the ideal hit rates of two production traces
@@ -159,7 +160,7 @@ def cost_gap(
     paid = usd_per_gpu_hour(hosted.purchase, scenario, catalog)
     listed = least_price(catalog, hosted.gpu_key, scenario.as_of)
     least = min(paid, listed.usd_per_gpu_hour) if listed else paid
-    hit = serving.prefix_hit_fraction
+    hit = serving.reused_fraction
     best_hit = max(hit, IDEAL_HIT_FRACTION)
     lowest = floor(model, gpu, serving, work, constants, least, deployment.max_tpot_s, best_hit)
 
@@ -214,8 +215,11 @@ def floor(
     Raises     DomainError when even one sequence at a time is slower than `max_tpot_s`
     Source     docs/method.md; Williams et al., Roofline, CACM 2009
     """
-    inputs = replace(engine_inputs(model, gpu, serving), link_bytes_per_s=np.inf)
-    curve = _sheet_curve(workload, prefix_hit_fraction, inputs, _sheet(constants))
+    # Of speculation, only what it saves: one reading yields several tokens. Drafts and rejections cost nothing.
+    alone = replace(serving, speculation=Speculation())
+    inputs = replace(engine_inputs(model, gpu, alone), link_bytes_per_s=np.inf)
+    step_tokens = serving.speculation.step_tokens
+    curve = _sheet_curve(workload, prefix_hit_fraction, inputs, _sheet(constants), step_tokens)
     batch = _largest(curve, ENDLESS, max_tpot_s)
     least_s = float(curve(batch, 1.0))
     if max_tpot_s is not None and least_s > max_tpot_s:
@@ -232,8 +236,30 @@ def floor(
         tokens_per_s=tokens_per_s,
         batch_count=batch,
         tpot_s=least_s,
-        memory_binds=bool(moved / gpu.hbm_bytes_per_s >= step * (1 - 1e-9)),
+        memory_binds=bool(moved / step_tokens / gpu.hbm_bytes_per_s >= step * (1 - 1e-9)),
     )
+
+
+def least_usd_per_month(scenario: Scenario, catalog: Catalog) -> float:
+    """The least that a scenario's own GPUs could do its work for: what no answer about it may fall below.
+
+    Equation   sum over self-hosted deployments of  floor x tokens per month,  prompt hits as they are
+    Returns    [USD]; models bought by the token are left out
+    Valid for  any engine, always full, at the prices the scenario pays. GPUs committed to at a lower price may be below
+    Raises     DomainError where a deployment cannot run
+    Source     docs/method.md
+    """
+    total = 0.0
+    for deployment in scenario.deployments:
+        hosted, work = deployment.supply, deployment.workload
+        if not isinstance(hosted, SelfHosted) or not work.total_tokens_per_s:
+            continue
+        model, gpu = catalog.model(deployment.model_key), catalog.gpu(hosted.gpu_key)
+        constants = catalog.engine.resolve(model, gpu, hosted.serving)
+        price = usd_per_gpu_hour(hosted.purchase, scenario, catalog)
+        least = floor(model, gpu, hosted.serving, work, constants, price, None, hosted.serving.reused_fraction)
+        total += least.usd_per_mtok * work.total_tokens_per_s / TOKENS_PER_MTOK
+    return total * SECONDS_PER_HOUR * scenario.hours_per_month
 
 
 def _tokens_per_s(work: Workload, batch: float, step: float) -> float:
@@ -259,16 +285,23 @@ def _curve(work: Workload, hit: float, inputs: EngineInputs, constants: EngineCo
 
     if not spread:
         return chunks
+
     # Spread, prompts touch experts in every step; in chunks they share one read of them.
-    return lambda batch, own: np.minimum(chunks(batch, own), step_s(inputs, constants, *_loads(work, hit, batch, own)))
+    def spread_s(batch: Any, own: float) -> Floats:
+        sequences, context, prompts, prompt_context = _loads(work, hit, batch, own)
+        prompts = prompts * inputs.step_tokens
+        return np.asarray(step_s(inputs, constants, sequences, context, prompts, prompt_context) / inputs.step_tokens)
+
+    return lambda batch, own: np.minimum(chunks(batch, own), spread_s(batch, own))
 
 
-def _sheet_curve(work: Workload, hit: float, inputs: EngineInputs, sheet: EngineConstants) -> Curve:
+def _sheet_curve(work: Workload, hit: float, inputs: EngineInputs, sheet: EngineConstants, step_tokens: float) -> Curve:
     """The least step time by batch: what decoding must read, or all arithmetic. What prompts read is left out: chunks
     of them may be as long as one likes."""
     computing = replace(inputs, hbm_bytes_per_s=np.inf)
     return lambda batch, own: np.maximum(
-        step_s(inputs, sheet, batch, resident_tokens(work)), step_s(computing, sheet, *_loads(work, hit, batch, own))
+        step_s(inputs, sheet, batch, resident_tokens(work)) / step_tokens,
+        step_s(computing, sheet, *_loads(work, hit, batch, own)),
     )
 
 

@@ -3,7 +3,7 @@
 from costlib.errors import DoesNotFit
 from costlib.hardware import GpuSpec, Precision
 from costlib.models import AttentionKind, AttentionLayers, ModelSpec
-from costlib.serving import KV_BYTES_PER_ELEMENT, WEIGHT_BYTES_PER_PARAM, ServingConfig
+from costlib.serving import KV_BYTES_PER_ELEMENT, WEIGHT_BYTES_PER_PARAM, Role, ServingConfig
 from costlib.units import GIBI
 
 BLOCK_TOKENS = 16  # vLLM's block on GPUs; a sequence wastes (block - 1) / 2 tokens on average
@@ -12,6 +12,7 @@ BLOCK_TOKENS = 16  # vLLM's block on GPUs; a sequence wastes (block - 1) / 2 tok
 # hidden size per scheduled token. Together 3 GB for a 70B at 8,192 tokens per step, as the lesson's worked answer uses.
 FIXED_RESERVE_BYTES = 2 * GIBI
 ACTIVATION_BYTES_PER_HIDDEN = 16.0
+HOST_LINK_REACHED_FRACTION = 0.8  # of the sheet's rate one way, by copies of whole blocks; assumed
 
 
 def kv_bytes_per_token(model: ModelSpec, precision: Precision = Precision.BF16) -> float:
@@ -67,6 +68,52 @@ def kv_bytes_per_sequence(
     return total
 
 
+def sequence_bytes_per_gpu(model: ModelSpec, serving: ServingConfig, tokens: float) -> float:
+    """KV cache of one sequence on one GPU of its group, that of a model which drafts included [byte]."""
+    own = kv_bytes_per_sequence(model, tokens, serving.kv_precision, serving.tensor_parallel_count)
+    drafter = serving.speculation.kv_bytes_per_token * tokens / serving.tensor_parallel_count
+    return own / serving.pipeline_parallel_count + drafter
+
+
+def reload_s(model: ModelSpec, gpu: GpuSpec, serving: ServingConfig, prompt_tokens: float) -> float:
+    """Time in which the part of a prompt's KV cache that lies in host memory comes back to the GPUs.
+
+    Equation   f s kv / (e M_h / 2)
+    Symbols    f reloaded_fraction   s prompt tokens   kv KV bytes per token on one GPU   M_h host link, both directions
+               e HOST_LINK_REACHED_FRACTION
+    Returns    [s], assumed; 0 without host hits
+    Valid for  each GPU with a host link of its own; it pays where computing the same tokens takes longer
+    Raises     nothing
+    Source     domain_math §6.5
+    Example    half of 1,000 prompt tokens of Llama 3.1 8B over 64 GB/s each way, 80 % reached: 65.5 MB in 1.28 ms
+    >>> offloaded = ServingConfig(host_kv_bytes=64 * GIBI, host_hit_fraction=0.5)
+    >>> round(reload_s(catalog.model("llama-3.1-8b"), catalog.gpu("h100-sxm"), offloaded, 1000) * 1e3, 2)
+    1.28
+    """
+    found = prompt_tokens * serving.reloaded_fraction
+    if not found:
+        return 0.0
+    own = kv_bytes_per_sequence(model, found, serving.kv_precision, serving.tensor_parallel_count)
+    each_way_bytes_per_s = gpu.host_link_bytes_per_s / 2 * HOST_LINK_REACHED_FRACTION
+    return own / serving.pipeline_parallel_count / each_way_bytes_per_s
+
+
+def transfer_s(model: ModelSpec, serving: ServingConfig, prompt_tokens: float) -> float:
+    """Time in which a prompt's KV cache goes from a prefill pool to a decode pool; 0 where both are one [s].
+
+    Equation   s kv / BW, each GPU of the group sending its own share
+    Source     domain_math §8.5
+    Example    1,000 prompt tokens of Llama 3.1 8B over 50 GB/s: 131 MB
+    >>> apart = ServingConfig(role=Role.PREFILL, kv_transfer_bytes_per_s=50e9)
+    >>> round(transfer_s(catalog.model("llama-3.1-8b"), apart, 1000), 6)
+    0.002621
+    """
+    if serving.role != Role.PREFILL:
+        return 0.0
+    own = kv_bytes_per_sequence(model, prompt_tokens, serving.kv_precision, serving.tensor_parallel_count)
+    return own / serving.pipeline_parallel_count / serving.kv_transfer_bytes_per_s
+
+
 def layer_share(group: AttentionLayers, tensor_parallel_count: int) -> float:
     """Share of a sequence's KV cache that each GPU of a tensor-parallel group holds [1]."""
     if group.kind is AttentionKind.MLA:
@@ -107,8 +154,10 @@ def dense_precision(model: ModelSpec, serving: ServingConfig) -> Precision:
 
 
 def reserve_bytes_per_gpu(model: ModelSpec, serving: ServingConfig) -> float:
-    """Memory per GPU that is neither weights nor KV cache: context, graphs, activations of one step [byte], assumed."""
-    return FIXED_RESERVE_BYTES + ACTIVATION_BYTES_PER_HIDDEN * model.hidden_size_count * serving.max_num_batched_tokens
+    """Memory per GPU that is neither weights nor KV cache: context, graphs, activations of one step,
+    and the weights of a model that drafts [byte], assumed."""
+    activations = ACTIVATION_BYTES_PER_HIDDEN * model.hidden_size_count * serving.max_num_batched_tokens
+    return FIXED_RESERVE_BYTES + activations + serving.speculation.draft_bytes / serving.tensor_parallel_count
 
 
 def usable_bytes_per_gpu(model: ModelSpec, gpu: GpuSpec, serving: ServingConfig) -> float:
@@ -146,19 +195,15 @@ def kv_pool_bytes_per_gpu(model: ModelSpec, gpu: GpuSpec, serving: ServingConfig
 def concurrent_sequences(model: ModelSpec, gpu: GpuSpec, serving: ServingConfig, tokens: float) -> int:
     """Sequences of `tokens` mean resident length whose KV cache fits in a replica at once.
 
-    Equation   B = D floor(pool / KV bytes of (tokens + (block - 1) / 2))
-    Symbols    D data-parallel attention groups, each with sequences of its own
+    Equation   B = D floor(u pool / KV bytes of (tokens + (block - 1) / 2))
+    Symbols    D data-parallel attention groups, each with sequences of its own   u kv_used_fraction, 1 when paged
     Returns    [1], at least 1
     Valid for  means; a peak above the mean is preempted and recomputed by vLLM, which this does not price
     Raises     DoesNotFit when the weights, or a single sequence, do not fit
     Source     Kwon et al., SOSP 2023 (block rounding); docs/method.md
     """
-    pool = kv_pool_bytes_per_gpu(model, gpu, serving)
-    held = tokens + (BLOCK_TOKENS - 1) / 2
-    one = (
-        kv_bytes_per_sequence(model, held, serving.kv_precision, serving.tensor_parallel_count)
-        / serving.pipeline_parallel_count
-    )
+    pool = kv_pool_bytes_per_gpu(model, gpu, serving) * serving.kv_used_fraction
+    one = sequence_bytes_per_gpu(model, serving, tokens + (BLOCK_TOKENS - 1) / 2)
     fits = int(pool / one) if one else serving.max_num_seqs
     if fits < 1:
         raise DoesNotFit(

@@ -5,13 +5,14 @@ One file in `costlib/levers/` declares one `LEVER`; its widgets, share link and 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Any
 
 from costlib.catalog import Catalog
 from costlib.errors import ConfigError, UnknownKey
 from costlib.scenario import Scenario
 from costlib.sources import Source
+from costlib.units import MEGA
 
 Values = Mapping[str, Any]
 
@@ -19,11 +20,23 @@ Values = Mapping[str, Any]
 class Stage(IntEnum):
     """The order in which levers are applied. Attribution does not depend on it; what an edit finds does."""
 
+    REQUESTS = 0  # which of them reach a model at all
     MODEL = 1
     SERVING = 2
     ROUTING = 3
     HARDWARE = 4
     PURCHASE = 5
+
+
+class Effort(StrEnum):
+    """What pulling a lever takes, least first."""
+
+    FLAG = "other flags and a restart"
+    CLIENT = "a change in what clients send"
+    CHECKPOINT = "another checkpoint and its evaluation"
+    SERVICE = "a service beside the models"
+    FLEET = "other machines"
+    CONTRACT = "another way to buy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +68,9 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Number:
-    """A number from `low` to `high`. Fractions are shown as percentages; `unit` follows the figure."""
+    """A number from `low` to `high`; `unit` follows the figure. The key says what it is: a `_fraction` is shown as a
+    percentage, what has `usd` in it as dollars. `usual` is the range that 80 % of such values are found in, where the
+    number is a guess about the world; without it, it is a decision."""
 
     key: str
     label: str
@@ -65,6 +80,22 @@ class Number:
     neutral: float
     help: str
     unit: str = ""
+    usual: tuple[float, float] | None = None
+
+    @property
+    def is_share(self) -> bool:
+        return self.key.endswith("_fraction")
+
+    @property
+    def is_money(self) -> bool:
+        return "usd" in self.key.split("_")
+
+    def shown(self, value: float) -> str:
+        """The figure as people write it, without its unit: 12 %, $0.05, 2.5."""
+        if self.is_share:
+            percent = value * 100
+            return f"{percent:.1f} %" if round(percent, 1) % 1 else f"{percent:.0f} %"
+        return f"${value:,.3g}" if self.is_money else f"{value:,.6g}"
 
     def checked(self, value: Any, scenario: Scenario, catalog: Catalog, where: str) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
@@ -110,9 +141,37 @@ class Monotone:
     rises: bool
 
 
+# What a lever that changes answers is asked for besides: without an evaluation, its saving is unproven.
+EVIDENCE = (
+    Number(
+        key="accepted_fraction",
+        label="Answers still accepted",
+        low=0.0,
+        high=1.0,
+        step=0.001,
+        neutral=1.0,
+        unit="still accepted",
+        help="Of the answers you evaluated with this lever on, how many are as good as today's.",
+    ),
+    Number(
+        key="evaluated_count",
+        label="Answers evaluated",
+        low=0,
+        high=MEGA,
+        step=1,
+        neutral=0,
+        unit="evaluated",
+        help="How many answers that share is of. None: the saving is unproven.",
+    ),
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lever:
-    """`key` equals the file's name. `refuse` and `apply` are pure and see values that passed `check_values`."""
+    """`key` equals the file's name. `refuse` and `apply` are pure and see values that passed `check_values`.
+
+    One that `changes_answers` takes the two numbers of `EVIDENCE` besides its own. `rollback` says how to go back.
+    """
 
     key: str
     stage: Stage
@@ -122,12 +181,19 @@ class Lever:
     refuse: Callable[[Scenario, Values, Catalog], Refusal | None]
     apply: Callable[[Scenario, Values, Catalog], Scenario]
     expect: Monotone
+    effort: Effort
+    changes_answers: bool
     risks: str
+    rollback: str
     sources: tuple[Source, ...]
 
     @property
+    def evidence(self) -> tuple[Number, ...]:
+        return EVIDENCE if self.changes_answers else ()
+
+    @property
     def neutral_values(self) -> dict[str, Any]:
-        return {param.key: param.neutral for param in self.params}
+        return {param.key: param.neutral for param in (*self.params, *self.evidence)}
 
     def is_neutral(self, values: Values) -> bool:
         """True when these values ask for no change: its switch is off or, without one, everything is at rest."""
@@ -137,7 +203,8 @@ class Lever:
     def check_values(self, values: Values, scenario: Scenario, catalog: Catalog) -> dict[str, Any]:
         """`values` completed with neutral ones and checked. Raises ConfigError with the allowed values."""
         where = f"lever {self.key}"
-        known = {param.key for param in self.params}
+        params = (*self.params, *self.evidence)
+        known = {param.key for param in params}
         for key in values:
             if key not in known:
                 raise UnknownKey("parameter", key, known, where)
@@ -145,5 +212,5 @@ class Lever:
             param.key: param.checked(values[param.key], scenario, catalog, where)
             if param.key in values
             else param.neutral
-            for param in self.params
+            for param in params
         }

@@ -40,15 +40,27 @@ class Trace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostParts:
-    """Where a month's dollars go; the parts sum to the total. Idle is paid capacity that the demand leaves unused."""
+    """Where a month's dollars go; the parts sum to the total. Idle is paid capacity that the demand leaves unused;
+    services are what is paid beside the models, such as a cache's embeddings."""
 
     prefill_usd_per_month: float
     decode_usd_per_month: float
     idle_usd_per_month: float
+    services_usd_per_month: float = 0.0
+
+    def times(self, ratio: float) -> "CostParts":
+        """The same parts at other prices."""
+        return CostParts(
+            prefill_usd_per_month=self.prefill_usd_per_month * ratio,
+            decode_usd_per_month=self.decode_usd_per_month * ratio,
+            idle_usd_per_month=self.idle_usd_per_month * ratio,
+            services_usd_per_month=self.services_usd_per_month * ratio,
+        )
 
     @property
     def total_usd_per_month(self) -> float:
-        return self.prefill_usd_per_month + self.decode_usd_per_month + self.idle_usd_per_month
+        models = self.prefill_usd_per_month + self.decode_usd_per_month + self.idle_usd_per_month
+        return models + self.services_usd_per_month
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +87,10 @@ class DeploymentProjection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Projection:
-    """A scenario, priced. Unit costs count answered tokens only, cached prompt tokens included, and say which."""
+    """A scenario, priced. Unit costs count answered tokens only, cached prompt tokens included, and say which.
+
+    `wrong_answers_usd_per_month` is an expected loss, not a bill: no other figure holds it.
+    """
 
     scenario_key: str
     usd_per_month: Estimate
@@ -89,6 +104,7 @@ class Projection:
     tokens_per_month: float
     busy_fraction: float | Undefined
     cost: CostParts
+    wrong_answers_usd_per_month: float
     deployments: tuple[DeploymentProjection, ...]
     steps: tuple[Step, ...]
     warnings: tuple[str, ...]

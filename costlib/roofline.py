@@ -12,6 +12,16 @@ ATTENTION_FLOP_PER_HEAD_ELEMENT = 4.0  # QK and AV, a multiply and an add each
 Floats = NDArray[np.float64]
 
 
+def weight_read_s(weights_bytes: float, gpu: GpuSpec, gpus_count: int = 1) -> float:
+    """Least time to read the weights once: W / (M g) [s], at the sheet's bandwidth. The floor of a decode step.
+
+    Example    140 GB on two A100 80 GB SXM: 34.3 ms (domain_math §14, vector 22)
+    >>> round(weight_read_s(140e9, catalog.gpu("a100-sxm-80gb"), 2), 4)
+    0.0343
+    """
+    return weights_bytes / (gpu.hbm_bytes_per_s * gpus_count)
+
+
 def ridge_flop_per_byte(gpu: GpuSpec, precision: Precision = Precision.BF16) -> float:
     """FLOPs per byte at which compute and memory take equally long: peak / bandwidth [FLOP/byte].
 

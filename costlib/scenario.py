@@ -1,10 +1,12 @@
 """A scenario: which deployments serve which work on what hardware. `project()` prices it; levers edit it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import date
 from math import inf
 from typing import Any
 
+from costlib.commitment import Commitment
 from costlib.errors import DomainError
 from costlib.estimate import Basis
 from costlib.fitted import Fitted
@@ -44,6 +46,24 @@ class ApiTokens:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What stands beside the model: requests answered before they reach it, and money that it does not take.
+
+    `cached_requests_per_s` are answered by a cache of whole answers and are not in the workload. Services are billed;
+    `wrong_answers_usd_per_hour` is what wrong answers are expected to lose, and no bill shows it.
+    """
+
+    cached_requests_per_s: float = 0.0
+    services_usd_per_hour: float = 0.0
+    wrong_answers_usd_per_hour: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("cached_requests_per_s", "services_usd_per_hour", "wrong_answers_usd_per_hour"):
+            if not 0 <= getattr(self, name) < inf:
+                raise DomainError(f"{name} must be 0 or more, not {getattr(self, name)}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
     """One model served one way to one stream of requests.
 
@@ -56,6 +76,7 @@ class Deployment:
     supply: SelfHosted | ApiTokens
     product: str = ""
     max_tpot_s: float | None = None
+    beside: Beside = Beside()
 
     def __post_init__(self) -> None:
         if self.max_tpot_s is not None and not 0 < self.max_tpot_s < inf:
@@ -64,7 +85,8 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """Deployments side by side. `target_usd_per_mtok` is a price to beat, such as an API's."""
+    """Deployments side by side, and GPUs committed to for all of them. `target_usd_per_mtok` is a price to beat, such
+    as an API's."""
 
     key: str
     label: str
@@ -72,6 +94,7 @@ class Scenario:
     deployments: tuple[Deployment, ...]
     hours_per_month: float = HOURS_PER_MONTH
     target_usd_per_mtok: float | None = None
+    commitments: tuple[Commitment, ...] = ()
     applied: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = field(default=())
 
     def __post_init__(self) -> None:
@@ -101,6 +124,18 @@ class Scenario:
             deployments=tuple(
                 replace(d, supply=replace(d.supply, serving=replace(d.supply.serving, **changes)))
                 if isinstance(d.supply, SelfHosted)
+                else d
+                for d in self.deployments
+            ),
+        )
+
+    def with_modelled(self, edit: Callable[[Deployment, SelfHosted], SelfHosted]) -> "Scenario":
+        """This scenario with what runs each modelled deployment edited: other hardware changes no stated throughput."""
+        return replace(
+            self,
+            deployments=tuple(
+                replace(d, supply=edit(d, d.supply))
+                if isinstance(d.supply, SelfHosted) and d.supply.stated_tokens_per_s is None
                 else d
                 for d in self.deployments
             ),

@@ -16,17 +16,19 @@ from costlib.catalog import (
     table,
     tables,
 )
+from costlib.commitment import Commitment
 from costlib.compare import Comparison
 from costlib.errors import ConfigError, DomainError
 from costlib.estimate import Undefined
 from costlib.pricing import PurchaseMix, price_at
 from costlib.scenario import ApiTokens, Deployment, Scenario, SelfHosted
 from costlib.serving import ServingConfig
+from costlib.speculation import Speculation
 from costlib.workload import Workload
 
 TOP_KEYS = {
     "label", "as_of", "hours_per_month", "target_usd_per_mtok",
-    "deployments", "levers", "expect", "models", "gpus", "prices",
+    "commitments", "deployments", "levers", "expect", "models", "gpus", "prices",
 }  # fmt: skip
 DEPLOYMENT_KEYS = {
     "key", "model", "gpu", "product", "max_tpot_s", "stated_tokens_per_s", "metrics_url",
@@ -90,6 +92,10 @@ def scenario_file_from(doc: Mapping[str, Any], catalog: Catalog, where: str, as_
             "label": doc.get("label", "Today"),
             "as_of": as_of,
             "deployments": tuple(_deployment(row, catalog, as_of, where) for row in deployments),
+            "commitments": tuple(
+                _commitment(row, catalog, f"{where} [[commitments]]")
+                for row in tables(doc.get("commitments", ()), f"{where} commitments")
+            ),
             **numbers,
         },
         where,
@@ -112,6 +118,13 @@ def scenario_file_from(doc: Mapping[str, Any], catalog: Catalog, where: str, as_
 def _cited(body: Any, where: str) -> dict[str, Any]:
     """A file's own entries need no citation: the file is their source."""
     return {"sources": [{"title": "stated in the scenario file", "retrieved_on": date.min}], **table(body, where)}
+
+
+def _commitment(row: Mapping[str, Any], catalog: Catalog, place: str) -> Commitment:
+    body = {("gpu_key" if key == "gpu" else key): value for key, value in row.items()}
+    found = build(Commitment, body, place)
+    catalog.gpu(found.gpu_key)
+    return found
 
 
 def _deployment(row: Mapping[str, Any], catalog: Catalog, as_of: date, where: str) -> Deployment:
@@ -149,10 +162,11 @@ def _hosted(row: Mapping[str, Any], catalog: Catalog, as_of: date, place: str) -
     stated = purchase.get("usd_per_gpu_hour")
     stated_price = {} if stated is None else {"stated_usd_per_gpu_hour": stated}
     mix = build(PurchaseMix, {"shares": shares, **stated_price}, f"{place} purchase")
-    body = {
-        "gpu_key": gpu.key,
-        "serving": build(ServingConfig, table(row.get("serving", {}), f"{place} serving"), f"{place} serving"),
-    }
+    settings = table(row.get("serving", {}), f"{place} serving")
+    if "speculation" in settings:
+        drafting = f"{place} serving.speculation"
+        settings = {**settings, "speculation": build(Speculation, table(settings["speculation"], drafting), drafting)}
+    body = {"gpu_key": gpu.key, "serving": build(ServingConfig, settings, f"{place} serving")}
     if "stated_tokens_per_s" in row:
         body["stated_tokens_per_s"] = row["stated_tokens_per_s"]
     return build(SelfHosted, {**body, "purchase": mix}, place)

@@ -1,16 +1,17 @@
 """Every way of serving a model at once: GPUs, their number and layout, formats, batch and prompt, under constraints."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import product
 from math import inf
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from costlib.breakeven import ROUNDING
 from costlib.catalog import Catalog
+from costlib.columns import columns_of, part_of
 from costlib.engine import (
     EngineConstants,
     EngineInputs,
@@ -22,7 +23,6 @@ from costlib.engine import (
     step_s,
 )
 from costlib.errors import DoesNotFit, DomainError
-from costlib.estimate import Basis
 from costlib.fitted import Fitted
 from costlib.hardware import GpuSpec, Precision
 from costlib.kvcache import BLOCK_TOKENS
@@ -38,7 +38,6 @@ BLOCK = 16  # layouts that are solved together: their arrays stay in the process
 # What a sequence feels of the prompts, and what the GPU spends on them, on an axis before the others.
 OWN_AND_ALL = np.array([1.0, 0.0])[:, None, None, None]
 BATCHES = tuple(sorted({round(2 ** (power / 8)) for power in range(81)}))  # 1 to 1,024, eight to an octave
-Record = TypeVar("Record", EngineInputs, EngineConstants)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,7 +233,7 @@ def search(
     prompts = np.array(space.prompts_tokens or (workload.mean_prompt_tokens,), dtype=float)
     context = prompts + workload.mean_output_tokens * (1 + workload.output_cv_ratio**2) / 2
     reserved = context + (BLOCK_TOKENS - 1) / 2
-    fits = kv_sequences(_part(EngineInputs, inputs, slice(None), 2), reserved)
+    fits = kv_sequences(part_of(EngineInputs, inputs, slice(None), 2), reserved)
     fits = np.broadcast_to(np.minimum(fits, serving.max_num_seqs), (len(layouts), len(prompts)))
     shape = (len(layouts), len(batches), len(prompts))
     interval_s, requests_per_s = np.full(shape, np.nan), np.zeros(shape)
@@ -247,7 +246,7 @@ def search(
             continue
         batch = batches[:most, None].astype(float)
         tpot_s, rate, in_time = _block(
-            _part(EngineInputs, inputs, rows, 3), _part(EngineConstants, constants, rows, 3),
+            part_of(EngineInputs, inputs, rows, 3), part_of(EngineConstants, constants, rows, 3),
             batch, prompts, context, workload.mean_output_tokens, serving, max_ttft_s,
         )  # fmt: skip
         held = batch <= fits[rows][:, None, :]
@@ -287,7 +286,7 @@ def _block(
         return interval_s, rate, np.array(True)
     alone_s = constants.prefill_ratio * prefill_s(inputs, constants, computed, cached)
     running_s = step_s(inputs, constants, batch, context)
-    response_s = open_loop_response_s(alone_s, 1 - running_s / busy_s)
+    response_s = open_loop_response_s(alone_s, 1 - running_s / inputs.step_tokens / busy_s)
     first_s = ttft_s(constants, response_s, running_s, interval_s)
     return interval_s, rate, np.asarray(first_s <= max_ttft_s)
 
@@ -298,8 +297,9 @@ def _layouts(model: ModelSpec, space: Space, catalog: Catalog, serving: ServingC
         replace(
             serving,
             weight_precision=weights,
-            # A checkpoint's stated size is that of its own format.
+            # A checkpoint's stated size and method are those of its own format.
             stated_weights_bytes=serving.stated_weights_bytes if weights is serving.weight_precision else None,
+            quantization=serving.quantization if weights is serving.weight_precision else "",
             kv_precision=kv,
             tensor_parallel_count=group,
             pipeline_parallel_count=stages,
@@ -327,27 +327,7 @@ def _solved(
             resolved[key] = catalog.engine.resolve(model, layout.gpu, layout.serving, fitted=fitted)
     inputs = [engine_inputs(model, layout.gpu, layout.serving) for layout in layouts]
     constants = [resolved[layout.gpu.key, layout.serving.weight_precision] for layout in layouts]
-    return _columns(inputs), _columns(constants)
-
-
-def _columns(rows: Sequence[Record]) -> Mapping[str, Any]:
-    columns: dict[str, Any] = {}
-    for field in fields(rows[0]):
-        values = [getattr(row, field.name) for row in rows]
-        if isinstance(values[0], Basis):
-            continue  # of an answer, not of the arithmetic
-        column = np.array(values, dtype=float)
-        columns[field.name] = float(column[0]) if (column == column[0]).all() else column
-    return columns
-
-
-def _part(kind: type[Record], columns: Mapping[str, Any], rows: Any, axes: int) -> Record:
-    """Some rows as one record whose fields broadcast along the first of so many axes."""
-    shape = (-1,) + (1,) * (axes - 1)
-    mine: dict[str, Any] = {
-        name: column if isinstance(column, float) else column[rows].reshape(shape) for name, column in columns.items()
-    }
-    return kind(**mine)
+    return columns_of(inputs), columns_of(constants)
 
 
 def _missing_bytes(layout: Layout, model: ModelSpec, tokens: float) -> float:

@@ -59,7 +59,7 @@ def roofline_coefficients(
 
     per_context = (decode_s(batch, context * 1.01) - decode_s(batch, context * 0.99)) / (0.02 * context * batch)
     per_output = max(0.0, decode_s(batch + 0.5, context) - decode_s(batch - 0.5, context) - per_context * context)
-    cached = work.mean_prompt_tokens * serving.prefix_hit_fraction
+    cached = work.mean_prompt_tokens * serving.reused_fraction
     computed = max(1.0, work.mean_prompt_tokens - cached)
     return RooflineCoefficients(
         t0_s=max(0.0, decode_s(batch, context) - batch * (per_output + per_context * context)),

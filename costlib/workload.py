@@ -55,3 +55,24 @@ class Workload:
     @property
     def total_tokens_per_s(self) -> float:
         return self.requests_per_s * self.tokens_per_request
+
+
+def conversation_prompt_tokens(
+    system_tokens: float, user_tokens: float, answer_tokens: float, turns_count: int
+) -> float:
+    """Prompt tokens that a conversation sends in all: every turn sends again what was said before it.
+
+    Equation   n s + u n (n + 1)/2 + a n (n - 1)/2
+    Symbols    s system prompt   u one question   a one answer [token]   n turns
+    Returns    [token]; quadratic in n, which a prefix cache computes once and an API may bill at its cached price
+    Valid for  histories that are sent whole
+    Raises     DomainError for negative lengths or turns
+    Source     domain_math §6.7
+    Example    1,200 of system prompt, questions of 150, answers of 400, six turns (domain_math §14, vector 26)
+    >>> conversation_prompt_tokens(1200, 150, 400, 6)
+    16350.0
+    """
+    if not all(0 <= amount < inf for amount in (system_tokens, user_tokens, answer_tokens, turns_count)):
+        raise DomainError("a conversation needs lengths and turns of 0 or more.")
+    asked, answered = turns_count * (turns_count + 1) / 2, turns_count * (turns_count - 1) / 2
+    return turns_count * system_tokens + user_tokens * asked + answer_tokens * answered

@@ -4,7 +4,7 @@ from datetime import date
 from typing import Any
 
 from costlib.catalog import Catalog
-from costlib.lever import Choice, Lever, Monotone, Option, Refusal, Stage, Values
+from costlib.lever import Choice, Effort, Lever, Monotone, Option, Refusal, Stage, Values
 from costlib.scenario import Scenario
 from costlib.sources import Source
 
@@ -69,7 +69,10 @@ LEVER = Lever(
     refuse=refuse,
     apply=apply,
     expect=Monotone(param="max_num_seqs", values=tuple(map(str, SEQUENCES)), step="capacity_tokens_per_s", rises=True),
+    effort=Effort.FLAG,
+    changes_answers=False,
     risks="Time per token rises with the batch; set max_tpot_s to keep it in bounds.",
+    rollback="Restart with the limits of before.",
     sources=(
         Source(
             title="vLLM documentation, optimization and tuning",

@@ -3,7 +3,7 @@
 from datetime import date
 
 from costlib.catalog import Catalog
-from costlib.lever import Lever, Monotone, Number, Refusal, Stage, Switch, Values
+from costlib.lever import Effort, Lever, Monotone, Number, Refusal, Stage, Switch, Values
 from costlib.scenario import Scenario
 from costlib.sources import Source
 
@@ -41,13 +41,17 @@ LEVER = Lever(
             step=0.01,
             neutral=0.45,
             unit="of prompt tokens reused",
+            usual=(0.1, 0.65),
             help="Assumed 45 % until measured. Two production traces reach 54 % and 62 % at best; API traffic less.",
         ),
     ),
     refuse=refuse,
     apply=apply,
     expect=Monotone(param="hit_fraction", values=(0.0, 0.2, 0.4, 0.6, 0.8), step="prefill_s", rises=False),
+    effort=Effort.FLAG,
+    changes_answers=False,
     risks="Hits fall when one conversation lands on several replicas, or when prompts begin with what varies.",
+    rollback="Restart with --no-enable-prefix-caching; prompts need not change back.",
     sources=(
         Source(
             title='Wang et al., "KVCache in the Wild"',

@@ -125,3 +125,94 @@ def test_a_stack_that_cannot_be_served_is_an_error_and_not_a_number():
     fp8 = scenario(hosted("deepseek-v3", "h200-sxm", tensor_parallel_count=8, weight_precision="fp8"))
     with pytest.raises(DoesNotFit, match="DeepSeek V3 in bf16 does not fit 8 x NVIDIA H200 SXM"):
         compare(fp8, {"weight_precision": {"weights": "bf16"}}, CATALOG)
+
+
+MANY = {
+    **STACK,
+    "exact_cache": {"enabled": True},
+    "semantic_cache": {"enabled": True},
+    "output_limits": {"enabled": True},
+    "kv_precision": {"kv": "fp8"},
+    "prompt_compression": {"enabled": True},
+    "speculative_decoding": {"enabled": True},
+    "batch_tier": {"enabled": True},
+}
+
+
+def test_more_levers_than_can_be_solved_in_every_order_still_sum_exactly_and_say_so():
+    many, few = compare(BUSY, MANY, CATALOG), compare(BUSY, STACK, CATALOG)
+    assert sum(change for _, change in many.changes) == pytest.approx(-many.saved_usd_per_month)
+    assert many.is_sampled
+    assert not few.is_sampled
+
+
+def test_the_sampled_shares_are_near_the_exact_ones(monkeypatch):
+    eight = dict(list(MANY.items())[:7])
+    exact = dict(compare(BUSY, eight, CATALOG).changes)
+    monkeypatch.setattr("costlib.compare.MOST_EXACT", 2)
+    sampled = compare(BUSY, eight, CATALOG)
+    assert sampled.is_sampled
+    spent = sampled.today.usd_per_month.mid
+    assert all(abs(change - exact[key]) < 0.02 * spent for key, change in sampled.changes)
+
+
+def test_multiplied_percentages_promise_more_than_the_levers_together_save():
+    """Levers overlap: what one has saved, the next cannot save again (domain_math §9)."""
+    result = compare(BUSY, STACK, CATALOG)
+    product = 1.0
+    for _, change in result.alone:
+        product *= 1 + change / result.today.usd_per_month.mid
+    assert result.naive_saving_fraction == pytest.approx(1 - product)
+    assert result.saved_fraction < 1
+
+
+def test_two_levers_that_get_in_each_others_way_are_named_with_the_money():
+    result = compare(BUSY, STACK, CATALOG)
+    pair = next(one for one in result.interactions if {one.first, one.second} == {"weight_precision", "prefix_caching"})
+    alone = dict(result.alone)
+    both = compare(BUSY, {key: STACK[key] for key in ("weight_precision", "prefix_caching")}, CATALOG)
+    assert -both.saved_usd_per_month == pytest.approx(
+        alone["weight_precision"] + alone["prefix_caching"] + pair.usd_per_month
+    )
+
+
+def test_a_lever_that_cannot_run_alone_counts_as_no_change_alone():
+    """A model that fits only in FP8 beside a lever that does not need it: the joint bill is shared all the same."""
+    tight = scenario(hosted("llama-3.3-70b", "h100-sxm", work(20), tensor_parallel_count=2, max_num_seqs=64))
+    settings = {"parallel_layout": {"tensor_parallel_count": "1"}, "weight_precision": {"weights": "int4"}}
+    result = compare(tight, settings, CATALOG)
+    assert dict(result.alone).get("parallel_layout", 0.0) == 0.0
+    assert sum(change for _, change in result.changes) == pytest.approx(-result.saved_usd_per_month)
+
+
+def test_a_saving_that_changes_answers_is_unproven_until_it_is_evaluated():
+    asked = compare(BUSY, {"weight_precision": {"weights": "fp8"}}, CATALOG)
+    assert asked.unproven == ("weight_precision",)
+    assert asked.unproven_usd_per_month == pytest.approx(asked.saved_usd_per_month)
+    assert isinstance(asked.accepted_fraction, Undefined)
+    assert "Weight precision" in asked.accepted_fraction.reason
+    evaluated = {"weights": "fp8", "accepted_fraction": 0.98, "evaluated_count": 500}
+    shown = compare(BUSY, {"weight_precision": evaluated}, CATALOG)
+    assert shown.unproven == ()
+    assert shown.unproven_usd_per_month == 0
+    assert shown.accepted_fraction == pytest.approx(0.967, abs=0.001)
+    assert shown.saved_usd_per_month == asked.saved_usd_per_month
+
+
+def test_an_accepted_answer_costs_what_all_answers_cost_over_those_accepted():
+    """Domain_math §6.3: c / accept rate. An answer that is asked for again is paid for twice."""
+    evaluated = {"weights": "fp8", "accepted_fraction": 0.9, "evaluated_count": 1_000_000}
+    result = compare(BUSY, {"weight_precision": evaluated}, CATALOG)
+    today, then = result.usd_per_answer
+    assert today == pytest.approx(result.today.usd_per_hour / (400 * 3600))
+    assert result.usd_per_accepted_answer == pytest.approx(then / 0.9, rel=1e-3)
+    unproven = compare(BUSY, {"weight_precision": {"weights": "fp8"}}, CATALOG)
+    assert "not evaluated" in unproven.usd_per_accepted_answer.reason
+    nobody = compare(scenario(hosted("llama-3.1-8b", "h100-sxm", work(0))), {}, CATALOG)
+    assert "no requests" in nobody.usd_per_accepted_answer.reason
+
+
+def test_a_lever_that_changes_no_answer_needs_no_evidence():
+    result = compare(BUSY, {"prefix_caching": {"enabled": True}}, CATALOG)
+    assert result.unproven == ()
+    assert result.accepted_fraction == 1

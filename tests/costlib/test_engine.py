@@ -15,11 +15,11 @@ from costlib.engine import (
     prefill_s,
     steady_tpot_s,
     step_s,
-    weight_read_s,
 )
 from costlib.errors import DomainError
 from costlib.hardware import Precision
 from costlib.kvcache import kv_pool_bytes_per_gpu
+from costlib.roofline import weight_read_s
 from costlib.serving import ServingConfig
 from tests.costlib.scenario_builders import CATALOG, IDEAL, TOY_GPU, TOY_MODEL
 

@@ -206,3 +206,14 @@ def test_a_price_of_another_model_is_refused():
 def test_a_table_of_the_wrong_kind_is_refused(doc):
     with pytest.raises(ConfigError):
         parse(doc)
+
+
+def test_a_file_may_say_that_a_deployment_drafts_today():
+    drafting = parse(changed(serving={"speculation": {"draft_tokens": 3, "acceptance_fraction": 0.6}}))
+    (chat,) = drafting.today.hosted
+    assert chat.serving.speculation.step_tokens == pytest.approx(2.176)
+
+
+def test_a_misspelt_draft_setting_is_refused():
+    with pytest.raises(ConfigError, match=r"draft_token.*Did you mean 'draft_tokens'"):
+        parse(changed(serving={"speculation": {"draft_token": 3}}))

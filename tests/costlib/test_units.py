@@ -28,6 +28,7 @@ UNIT_STANDS_BESIDE = {
     ("Number", "high"),
     ("Number", "step"),
     ("Number", "neutral"),
+    ("_Unknown", "value"),
     ("Histogram", "sum"),
     ("HistogramHistory", "sum"),
     ("HistogramHistory", "cumulative_counts"),

@@ -7,8 +7,9 @@ import pytest
 
 from costlib.catalog import Catalog
 from costlib.compare import compare
-from costlib.levers.cascade_routing import KEY, LEVER
+from costlib.levers.cascade_routing import LEVER
 from costlib.pricing import TokenPrice
+from costlib.routing import CASCADE_KEY as KEY
 from tests.costlib.scenario_builders import CATALOG, bought, hosted, scenario, work
 
 LARGE = scenario(bought("llama-3.3-70b", 0.80, work(1, 500, 100)))
@@ -117,7 +118,7 @@ def test_only_larger_models_are_routed_from():
 )
 def test_refusals(today, small, reason):
     values = {"enabled": True, "small_model": small, "share_fraction": 0.5, "escalated_fraction": 0.1}
-    refusal = LEVER.refuse(today, values, CATALOG)
+    refusal = LEVER.refuse(today, LEVER.check_values(values, today, CATALOG), CATALOG)
     assert refusal.reason == reason
     assert refusal.remedy
 
@@ -134,3 +135,56 @@ def test_the_small_model_keeps_the_time_per_token_users_accept():
         hosted("llama-3.3-70b", "h100-sxm", work(400, 4000, 200), tensor_parallel_count=4, max_tpot_s=0.030)
     )
     assert pulled(strict, 0.6, 0.1).scenario.tpot_s <= 0.030
+
+
+def priced(today=LARGE, share=0.6, escalated=0.2, known=None, **values):
+    settings = {
+        "enabled": True, "small_model": "llama-3.1-8b", "share_fraction": share, "escalated_fraction": escalated,
+    }  # fmt: skip
+    return compare(today, {"cascade_routing": {**settings, **values}}, known or catalog(0.10))
+
+
+def test_a_check_is_paid_for_every_try():
+    """Domain_math §7.2: c = x (c_s + c_v + e c_l) + (1 - x) c_l. 600 tokens a request, $0.01 per 1,000 tries."""
+    result = priced(check_usd_per_thousand=0.01)
+    each_usd = 0.6 * (0.10 + 0.2 * 0.80) * 600e-6 + 0.4 * 0.80 * 600e-6 + 0.6 * 0.01 / 1000
+    assert result.scenario.usd_per_month.mid == pytest.approx(each_usd * 730 * 3600)
+    assert result.scenario.cost.services_usd_per_month == pytest.approx(0.6 * 0.01 / 1000 * 730 * 3600)
+
+
+@pytest.mark.parametrize(("escalated", "pays"), [(0.86, True), (0.8625, None), (0.865, False)])
+def test_break_even_escalation_with_a_check(escalated, pays):
+    """Vector 23, the check as a price of its own: $0.01 per M tokens of 600 each is $0.006 per 1,000 tries."""
+    saved = priced(escalated=escalated, check_usd_per_thousand=0.006).saved_usd_per_month
+    assert saved == pytest.approx(0, abs=1e-6) if pays is None else (saved > 0) is pays
+
+
+def test_an_escalation_carries_the_rejected_answer_along():
+    """12 of 100 requests are escalated with 100 tokens more each, at $0.80 per M."""
+    plain, longer = priced(), priced(escalated_prompt_tokens=100)
+    added = longer.scenario.usd_per_month.mid - plain.scenario.usd_per_month.mid
+    assert added == pytest.approx(0.12 * 100 * 0.80e-6 * 730 * 3600)
+
+
+def test_what_stays_is_longer_and_escalated_tries_keep_their_length():
+    """Half tried at 0.5 of the mean, a fifth of it escalated: the large one has 0.5 x 1.5 and 0.1 x 0.5 of it."""
+    result = priced(FLEET, 0.5, 0.2, kept_length_ratio=1.5)
+    large, small = result.scenario.deployments
+    assert large.demand_tokens_per_s == pytest.approx(150_000 * (0.5 * 1.5 + 0.1 * 0.5))
+    assert small.demand_tokens_per_s == pytest.approx(150_000 * 0.5 * 0.5)
+    assert result.scenario.tokens_per_month == pytest.approx(result.today.tokens_per_month)
+
+
+def test_cached_answers_keep_their_length_whatever_is_routed():
+    cached = {"exact_cache": {"enabled": True, "hit_fraction": 0.4}}
+    routed = {"enabled": True, "share_fraction": 0.5, "escalated_fraction": 0.2, "kept_length_ratio": 1.5}
+    result = compare(FLEET, {**cached, "cascade_routing": routed}, CATALOG)
+    assert not result.refusals
+    assert result.scenario.tokens_per_month == pytest.approx(result.today.tokens_per_month)
+
+
+def test_the_new_inputs_rest_at_nothing():
+    """Known results of before the inputs were there: see `test_two_prices`."""
+    at_rest = {param.key: param.neutral for param in LEVER.params}
+    assert (at_rest["check_usd_per_thousand"], at_rest["escalated_prompt_tokens"]) == (0, 0)
+    assert at_rest["kept_length_ratio"] == 1

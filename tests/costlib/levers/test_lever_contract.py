@@ -4,18 +4,19 @@ from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
 from itertools import pairwise, product
-from math import isfinite
+from math import isfinite, prod
 from pathlib import Path
 
 import pytest
 
 from costlib.compare import apply_levers, compare
-from costlib.errors import ConfigError, DoesNotFit, UnknownKey
+from costlib.errors import MOST_LISTED, ConfigError, DoesNotFit, UnknownKey
 from costlib.lever import Choice, Number, Switch
 from costlib.levers import LEVERS
 from costlib.levers import lever as lever_of
 from tests.costlib.scenario_builders import AS_OF, CATALOG, bought, hosted, scenario, work
 
+MOST_COMBINED = 200
 ROOT = Path(__file__).resolve().parents[3]
 SCENARIOS = {
     "dense on one GPU": scenario(hosted("llama-3.1-8b", "a100-sxm-80gb", work(40))),
@@ -28,6 +29,9 @@ SCENARIOS = {
     "hosted and bought": scenario(
         hosted("llama-3.3-70b", "b200", work(30, 4000, 50), max_tpot_s=0.06, prefix_hit_fraction=0.3),
         bought("deepseek-v3", 1.10),
+    ),
+    "batched statically": scenario(
+        hosted("llama-3.1-8b", "a100-sxm-80gb", work(40), batching="static", kv_used_fraction=0.3, max_num_seqs=32)
     ),
     "hardly used": scenario(hosted("mixtral-8x7b", "h100-sxm", work(0.01), tensor_parallel_count=2)),
 }
@@ -48,8 +52,21 @@ def ends(param, today):
 
 
 def extremes(lever, today) -> Iterator[dict]:
+    """All combinations of ends; where those are too many, each option with all numbers low and high, and all ends of
+    the numbers with the resting options."""
     keys = [param.key for param in lever.params]
-    for values in product(*(ends(param, today) for param in lever.params)):
+    sides = [ends(param, today) for param in lever.params]
+    if prod(map(len, sides)) <= MOST_COMBINED:
+        found = set(product(*sides))
+    else:
+        rest = [[param.neutral] if isinstance(param, Choice) else side
+                for param, side in zip(lever.params, sides, strict=True)]  # fmt: skip
+        found = set(product(*rest))
+        for at in (0, -1):
+            flat = [side if isinstance(param, Choice) else [side[at]]
+                    for param, side in zip(lever.params, sides, strict=True)]  # fmt: skip
+            found |= set(product(*flat))
+    for values in sorted(found, key=repr):
         yield dict(zip(keys, values, strict=True))
 
 
@@ -70,10 +87,30 @@ def test_it_says_what_it_is(lever):
     assert lever.label
     assert lever.question.endswith("?")
     assert lever.risks
+    assert lever.rollback
     assert lever.sources
     assert all(source.title and source.url.startswith("https://") for source in lever.sources)
     assert all(source.retrieved_on <= AS_OF for source in lever.sources)
     assert all(param.label and param.help for param in lever.params)
+
+
+@every_lever
+def test_a_guess_about_the_world_lies_in_its_usual_range(lever):
+    for param in lever.params:
+        if isinstance(param, Number) and param.usual:
+            assert param.low <= param.usual[0] < param.neutral < param.usual[1] <= param.high
+
+
+@every_lever
+def test_one_that_changes_answers_takes_its_evaluation(lever):
+    evaluated = {"accepted_fraction": 0.98, "evaluated_count": 500}
+    if lever.changes_answers:
+        values = lever.check_values(evaluated, SCENARIOS["dense on one GPU"], CATALOG)
+        assert {key: values[key] for key in evaluated} == evaluated
+        assert lever.is_neutral(values), "an evaluation alone changes nothing"
+    else:
+        with pytest.raises(UnknownKey, match="accepted_fraction"):
+            lever.check_values(evaluated, SCENARIOS["dense on one GPU"], CATALOG)
 
 
 @every_lever
@@ -194,6 +231,8 @@ def test_a_value_out_of_range_is_refused_with_what_is_allowed(lever):
             wrong, allowed = [1, "yes", None], ["true", "false"]
         else:
             wrong, allowed = ["no such option", 3, None], [option.value for option in param.options(today, CATALOG)]
+            if len(allowed) > MOST_LISTED:
+                allowed = [f"{len(allowed)} in all"]
         for value in wrong:
             with pytest.raises(ConfigError) as refusal:
                 compare(today, {lever.key: {param.key: value}}, CATALOG)
@@ -219,6 +258,16 @@ def test_its_choices_hold_their_resting_value_and_say_why_one_is_blocked(lever, 
             for option in options:
                 if option.blocked:
                     assert outcome(today, lever, {**switched_on(lever), param.key: option.value}) is None
+
+
+@every_lever
+@every_scenario
+def test_why_an_option_is_blocked_fits_a_narrow_panel(lever, today):
+    for param in lever.params:
+        if isinstance(param, Choice):
+            for option in param.options(today, CATALOG):
+                assert len(option.blocked) < 90, option.blocked
+                assert "\n" not in option.blocked
 
 
 def test_levers_are_pulled_in_the_order_of_their_stages():
