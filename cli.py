@@ -18,6 +18,7 @@ from collectors.collecting import collect_sources
 from collectors.demo import load_demo
 from collectors.doctor import examine
 from collectors.focus_export import export
+from collectors.planning import flags, plan
 from collectors.reconciling import reconcile
 from collectors.replay import Recording, serve
 from collectors.targets import sources_of, targets_of
@@ -25,12 +26,15 @@ from collectors.terminal import Json, home, show
 from collectors.up import up as run_up
 from costlib.compare import compare
 from costlib.errors import PermillionError
+from costlib.flags import commands
 from costlib.report import whatif_text
 from costlib.scenario_file import check_expectations
+from costlib.uncertainty import uncertainty
 from costlib.units import seconds_from
 from store.catalog_files import load_scenario
 from store.engine import utc_now
 from store.read import snapshot_of
+from store.vllm_flags import load_flag_table
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 Urls = Annotated[list[str], typer.Option("--metrics-url", help="A vLLM /metrics address, or KEY=address. Repeatable.")]
@@ -98,8 +102,11 @@ def whatif(scenario: Path, as_json: Json = False) -> None:
     """The projection that the What-if page shows. Exit code 1 when an expectation of the file is not met."""
     file = load_scenario(scenario, utc_now().date())
     comparison = compare(file.today, dict(file.levers), file.catalog)
+    sure = uncertainty(file.today, dict(file.levers), comparison, file.catalog)
     checked = check_expectations(file, comparison)
-    show(as_json, {"comparison": comparison, "expectations": checked}, lambda: whatif_text(comparison, checked))
+    served = commands(file.today, comparison.changed, file.catalog, load_flag_table().at())
+    found = {"comparison": comparison, "uncertainty": sure, "flags": served, "expectations": checked}
+    show(as_json, found, lambda: whatif_text(comparison, sure, checked, served))
     raise typer.Exit(int(not all(check.is_met for check in checked)))
 
 
@@ -123,6 +130,8 @@ def replay(recording: Path, port: int = 8000, speed: float = 1.0, loop: bool = F
     asyncio.run(serve(pages, port=port, on_start=lambda url: typer.echo(f"{url}/metrics")))
 
 
+verb(plan)
+verb(flags)
 verb(reconcile)
 verb(export)
 verb(calibrate)

@@ -52,15 +52,16 @@ def test_the_text_has_today_the_scenario_and_each_levers_change(permillion: Run,
     assert spend.startswith("USD per month")
     today, then = (float(figure.replace(",", "")) for figure in spend.split()[3:])
     assert then < today
-    (change,) = [line for line in out.splitlines() if "Weight precision" in line]
+    (change,) = [line for line in out.splitlines() if line.startswith("  Weight precision")]
     assert float(change.split()[2].replace(",", "")) == pytest.approx(then - today, abs=0.02)
 
 
 def test_json_has_the_field_names(permillion: Run) -> None:
     found = json.loads(permillion("whatif", SCENARIOS[0], "--json").stdout)
-    assert set(found) == {"comparison", "expectations"}
+    assert set(found) == {"comparison", "flags", "uncertainty", "expectations"}
     assert set(found["comparison"]) == {
-        "today", "scenario", "changes", "refusals", "saved_usd_per_month", "capacity_freed_fraction", "unit_cost_ratio",
+        "today", "scenario", "changed", "changes", "alone", "interactions", "refusals", "evaluations", "is_sampled",
+        "saved_usd_per_month", "capacity_freed_fraction", "unit_cost_ratio", "usd_per_answer", "floor_usd_per_month",
     }  # fmt: skip
     assert {"usd_per_month", "gpus_count", "steps", "deployments"} <= set(found["comparison"]["scenario"])
     assert all(check["is_met"] is True for check in found["expectations"])
