@@ -16,6 +16,8 @@ st.set_page_config(page_icon=str(ROOT / "static" / "icon.png"), layout="wide")
 chosen = st.navigation(
     [
         st.Page("pages/what_if.py", title="What-if", icon=":material/tune:", default=True),
+        st.Page("pages/compare.py", title="Compare", icon=":material/compare:"),
+        st.Page("pages/plan.py", title="Plan", icon=":material/route:"),
         st.Page("pages/live.py", title="Live", icon=":material/sensors:"),
         st.Page("pages/overview.py", title="Overview", icon=":material/monitoring:"),
         st.Page("pages/unit_cost.py", title="Unit cost", icon=":material/toll:"),

@@ -1,4 +1,4 @@
-"""Limits: how far are we from what the hardware can do, and what would bring the cost to a target?"""
+"""Limits: how far are we from what the hardware can do, and what fills the gap?"""
 
 import streamlit as st
 
@@ -54,8 +54,7 @@ def page() -> None:
             limits_calibration.panel(view, found, today)
     with right, st.container(border=True, key="gap-card"):
         limits_cost.gap_chart(gap, note)
-    with st.container(border=True, key="plan-card"):
-        limits_cost.plan_panel(view, today.catalog)
+        limits_cost.plan_link(offered, deployment)
     frame.footer(
         found,
         "Roofs and the floor are the data sheets'; what engines reach of them is fitted to published measurements. "

@@ -3,11 +3,26 @@
 import streamlit as st
 
 from costlib.levers import lever
-from ui import charts, controls, data, explain, frame, kpis, live, text
+from ui import (
+    apply,
+    charts,
+    controls,
+    data,
+    explain,
+    frame,
+    kpis,
+    limits,
+    links,
+    live,
+    scenarios,
+    sureness,
+    text,
+)
 from ui.theme import palette
 
 found = frame.header("What-if", works_without_data=True)
 today = data.today(found)
+moved_on = links.brought_up_to_date()
 explain.whose_scenario(found, today)
 asked = st.query_params.to_dict()
 notice = st.container(key="notice")
@@ -15,17 +30,21 @@ notice = st.container(key="notice")
 
 @st.fragment
 def workbench() -> None:
+    bar = st.container(key="scenarios")
     top = st.container(key="kpis")
     left, right = st.columns([1, 3], gap="medium")
     with left, st.container(border=True, key="levers"):
         settings = controls.panel(today.scenario, today.catalog)
+    links.stamp(settings)
+    with bar:
+        scenarios.bar(found, today, settings)
     comparison, problem = data.solve(today, settings)
     if problem:
         top.error(text.label(problem, text.A_PARAGRAPH), icon=":material/error:")
     if comparison is None:
         return
     with top:
-        kpis.projection(comparison)
+        in_range = kpis.projection(comparison)
         explain.refusals(comparison)
     with right:
         fleet = st.container(key="fleet")  # drawn last: a lever's own charts answer first
@@ -41,17 +60,29 @@ def workbench() -> None:
             figure = charts.stacked_unit_cost(kpis.unit_cost_parts(comparison), palette())
             charts.draw(figure, "unit-cost-bars", alt="Cost per million tokens today and in the scenario, by part")
             st.caption(kpis.unit_cost_note(comparison))
+        if (sure := sureness.of(today, settings, comparison)) is not None:
+            kpis.spread(in_range, comparison, sure)
+            with st.container(border=True, key="sureness"):
+                sureness.panel(comparison, sure)
+        with st.container(border=True, key="deployments"):
+            explain.deployments(comparison)
+        limits.roofline_card(today, comparison)
         with fleet:
             live.panel(comparison.today, comparison.scenario, is_ours=today.is_measured_fleet)
+        with st.expander("Apply this", icon=":material/terminal:", key="apply", on_change="rerun") as applying:
+            if applying.open:
+                apply.panel(today, comparison)
         with st.expander("Show the working", icon=":material/calculate:", key="working", on_change="rerun") as working:
             if working.open:
-                explain.deployments(comparison)
+                explain.interactions(comparison)
                 explain.steps(comparison)
     frame.footer(found, explain.basis_line(today, comparison))
 
 
 workbench()
 # Once, when the link is opened: later the address follows the widgets.
-if ignored := controls.ignored_settings(asked, today.scenario, today.catalog):
+if moved_on:
+    notice.info(text.label(moved_on, text.A_PARAGRAPH))
+if ignored := links.ignored(asked, today.scenario, today.catalog):
     settings_text = ", ".join(text.label(setting) for setting in ignored[:5])
     notice.warning(f"The link asks for what is not a setting here, and it is ignored: {settings_text}.")

@@ -25,7 +25,7 @@ class Home:
     def make(self) -> None:
         """Create the folders that are missing."""
         try:
-            for folder in (self.path, self.inbox, self.charges, self.serving, self.calibrations):
+            for folder in (self.path, self.inbox, self.charges, self.serving, self.calibrations, self.scenarios):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(
@@ -51,6 +51,10 @@ class Home:
     @property
     def calibrations(self) -> Path:
         return self.path / "calibrations"
+
+    @property
+    def scenarios(self) -> Path:
+        return self.path / "scenarios"
 
     @property
     def pointer(self) -> Path:

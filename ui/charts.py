@@ -86,7 +86,7 @@ def waterfall(today: float, changes: Sequence[tuple[str, float]], scenario: floa
 def stacked_unit_cost(rows: Sequence[tuple[str, Mapping[str, float]]], palette: Palette) -> Figure:
     """One horizontal bar per scenario, its parts stacked, USD per million tokens, the total at its end."""
     parts = list(rows[0][1])
-    colors = [palette.series[0], palette.series[1], palette.idle]
+    colors = [palette.series[0], palette.series[1], palette.idle, palette.series[2]]
     names = [name for name, _ in rows]
     data = [
         {
@@ -98,7 +98,7 @@ def stacked_unit_cost(rows: Sequence[tuple[str, Mapping[str, float]]], palette: 
             "marker": {"color": color},
             "hovertemplate": f"{part}: $%{{x:.3f}}<extra></extra>",
         }
-        for part, color in zip(parts, colors, strict=True)
+        for part, color in zip(parts, colors, strict=False)  # the last only where something is paid beside models
     ]
     totals = [sum(values.values()) for _, values in rows]
     data.append(

@@ -1,75 +1,132 @@
 """Lever parameters as widgets. The address is the scenario: each widget's key is its query parameter."""
 
+from collections.abc import Mapping
+from itertools import groupby
 from typing import Any
 
 import streamlit as st
 
 from costlib.catalog import Catalog
-from costlib.lever import Choice, Lever, Number, Param, Switch
+from costlib.lever import Choice, Lever, Number, Param, Stage, Switch, Values
 from costlib.levers import LEVERS
 from costlib.scenario import Scenario
-from ui import text
+from ui import links, text
 from ui.text import PERCENT
 
 FEW = 6  # options up to this many lie side by side
-
-
-def key_of(lever: Lever, param: Param) -> str:
-    return f"{lever.key}.{param.key}"
+MOST_SLIDER_STEPS = 1000  # a longer way is typed
+BLOCKED_LENGTH = 110
+STAGES = {
+    Stage.REQUESTS: "Requests",
+    Stage.MODEL: "Model",
+    Stage.SERVING: "Serving",
+    Stage.ROUTING: "Routing",
+    Stage.HARDWARE: "Hardware",
+    Stage.PURCHASE: "Purchase",
+}
+OPEN = {Stage.MODEL, Stage.SERVING, Stage.ROUTING}
 
 
 def panel(scenario: Scenario, catalog: Catalog) -> dict[str, dict[str, Any]]:
-    """Draw every lever and return its values, by lever."""
+    """Draw every lever by its stage and return its values, by lever."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader("Levers", anchor=False, width="stretch")
         st.button("Reset", icon=":material/restart_alt:", type="tertiary", on_click=reset, key="reset-levers")
     settings = {}
-    for lever in LEVERS:
-        on = True
-        values: dict[str, Any] = {}
-        for param in lever.params:
-            values[param.key] = _widget(lever, param, scenario, catalog, disabled=not on)
-            if isinstance(param, Switch):
-                on = values[param.key]
-        settings[lever.key] = values
+    for stage, group in groupby(LEVERS, key=lambda lever: lever.stage):
+        levers = list(group)
+        count = sum(_is_moved(lever) for lever in levers)
+        name = f"{STAGES[stage]}{f' · {count} moved' if count else ''}"
+        with st.expander(name, expanded=stage in OPEN or count > 0, key=f"stage-{stage.name.lower()}"):
+            for lever in levers:
+                settings[lever.key] = _lever(lever, scenario, catalog)
     return settings
+
+
+def _is_moved(lever: Lever) -> bool:
+    """By its widgets as they were last set; where none is drawn yet, by the address that they will read."""
+    for param in [param for param in lever.params if isinstance(param, Switch)] or lever.params:
+        key = links.key_of(lever, param)
+        rest = links.figure(param, param.neutral) if isinstance(param, Number) else param.neutral
+        if st.session_state[key] != rest if key in st.session_state else key in st.query_params:
+            return True
+    return False
+
+
+def _lever(lever: Lever, scenario: Scenario, catalog: Catalog) -> dict[str, Any]:
+    """One lever's widgets. What a switch that is off would need is not drawn, and at rest."""
+    values = lever.neutral_values
+    for param in lever.params:
+        values[param.key] = _widget(lever, param, scenario, catalog)
+        if isinstance(param, Switch) and not values[param.key]:
+            return values
+    if lever.evidence and not lever.is_neutral(values):
+        with st.container(horizontal=True, key=f"evidence-{lever.key}"):
+            for param in lever.evidence:
+                values[param.key] = _number(param, f"{lever.key}.{param.key}", typed=True)
+    return values
 
 
 def reset() -> None:
     """Back to today: every lever at rest, and with it an empty address."""
     for lever in LEVERS:
-        for param in lever.params:
-            at_rest = round(param.neutral * PERCENT) if isinstance(param, Number) else param.neutral
-            st.session_state[key_of(lever, param)] = at_rest
+        show(lever, lever.neutral_values)
 
 
-def _widget(lever: Lever, param: Param, scenario: Scenario, catalog: Catalog, disabled: bool) -> Any:
-    key = key_of(lever, param)
+def load(settings: Mapping[str, Values]) -> None:
+    """Set every lever to these settings; what they do not name goes to rest."""
+    for lever in LEVERS:
+        show(lever, {**lever.neutral_values, **settings.get(lever.key, {})})
+
+
+def show(lever: Lever, values: Values) -> None:
+    """Set a lever's widgets, before they are drawn."""
+    for param in (*lever.params, *lever.evidence):
+        value = values[param.key]
+        st.session_state[links.key_of(lever, param)] = (
+            links.figure(param, value) if isinstance(param, Number) else value
+        )
+
+
+def _widget(lever: Lever, param: Param, scenario: Scenario, catalog: Catalog) -> Any:
+    key = links.key_of(lever, param)
     if isinstance(param, Switch):
         return st.toggle(param.label, value=param.neutral, key=key, help=param.help, bind="query-params")
     if isinstance(param, Number):
-        percent = st.slider(
-            param.label,
-            min_value=round(param.low * PERCENT),
-            max_value=round(param.high * PERCENT),
-            value=round(param.neutral * PERCENT),
-            step=max(1, round(param.step * PERCENT)),
-            format=f"%d%% {param.unit}",
-            label_visibility="collapsed",
-            disabled=disabled,
-            key=key,
-            help=param.help,
-            bind="query-params",
-        )
-        return percent / PERCENT
-    return _choice(param, key, scenario, catalog, disabled)
+        return _number(param, key, typed=(param.high - param.low) / param.step > MOST_SLIDER_STEPS)
+    return _choice(param, key, scenario, catalog)
 
 
-def _choice(param: Choice, key: str, scenario: Scenario, catalog: Catalog, disabled: bool) -> str:
+def _number(param: Number, key: str, *, typed: bool) -> float:
+    """A slider, or a box to type in where the range is long. Shares are percentages."""
+    low, high, rest, step = (links.figure(param, of) for of in (param.low, param.high, param.neutral, param.step))
+    digits = 0 if isinstance(step, int) else max(0, len(f"{step:.6f}".rstrip("0").partition(".")[2]))
+    figure = f"%.{digits}f" if digits else "%d"
+    if typed:
+        unit = "%" if param.is_share else "$" if param.is_money else ""
+        given = st.number_input(
+            f"{param.label}{f', {unit}' if unit else ''}", low, high, rest, step, format=figure, key=key,
+            help=param.help, bind="query-params",
+        )  # fmt: skip
+    else:
+        before, after = ("", "%%") if param.is_share else ("$", "") if param.is_money else ("", "")
+        unit = param.unit.removeprefix("USD ")
+        given = st.slider(
+            param.label, low, high, rest, step, format=f"{before}{figure}{after} {unit}", label_visibility="collapsed",
+            key=key, help=param.help, bind="query-params",
+        )  # fmt: skip
+    return given / PERCENT if param.is_share else float(given)
+
+
+def _choice(param: Choice, key: str, scenario: Scenario, catalog: Catalog) -> str:
     options = param.options(scenario, catalog)
     labels = {option.value: option.label for option in options}
     open_to = [option.value for option in options if not option.blocked]
-    shared: dict[str, Any] = {"key": key, "help": param.help, "bind": "query-params", "disabled": disabled}
+    if st.session_state.get(key, param.neutral) not in open_to:
+        del st.session_state[key]  # a preset or a saved scenario asked for what this fleet cannot do
+    blocked = sorted({option.blocked for option in options if option.blocked})
+    help_ = param.help + (f" Not offered: {text.label('; '.join(blocked), text.A_PARAGRAPH)}." if blocked else "")
+    shared: dict[str, Any] = {"key": key, "help": help_, "bind": "query-params"}
     if param.ordered:
         return str(
             st.select_slider(param.label, open_to, value=param.neutral, format_func=labels.__getitem__, **shared)
@@ -82,31 +139,6 @@ def _choice(param: Choice, key: str, scenario: Scenario, catalog: Catalog, disab
         chosen = st.selectbox(
             param.label, open_to, index=open_to.index(param.neutral), format_func=labels.__getitem__, **shared
         )
-    blocked = sorted({option.blocked for option in options if option.blocked})
     if blocked:
-        st.caption(text.label("; ".join(blocked)))
+        st.caption(f"Not here: {text.label('; '.join(blocked), BLOCKED_LENGTH)}")
     return str(chosen or param.neutral)
-
-
-def ignored_settings(asked: dict[str, str], scenario: Scenario, catalog: Catalog) -> list[str]:
-    """What a link asked for and this version does not know or allow, as texts to show. Call after `panel`."""
-    known = {key_of(lever, param): param for lever in LEVERS for param in lever.params}
-    kept = st.query_params.to_dict()
-    return [
-        f"{key}={value}"
-        for key, value in asked.items()
-        if key not in known
-        # A value equal to the default leaves the address by itself, without having been refused.
-        or (key not in kept and value.lower() not in _at_rest(known[key], scenario, catalog))
-    ]
-
-
-def _at_rest(param: Param, scenario: Scenario, catalog: Catalog) -> set[str]:
-    """How an address spells the neutral value."""
-    if isinstance(param, Number):
-        return {str(round(param.neutral * PERCENT))}
-    spelled = {str(param.neutral).lower()}
-    if isinstance(param, Choice):
-        options = param.options(scenario, catalog)
-        spelled |= {option.label.lower() for option in options if option.value == param.neutral}
-    return spelled

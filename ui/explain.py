@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from costlib.compare import Comparison
+from costlib.compare import SAMPLED_ORDERS, Comparison
 from costlib.levers import lever
 from costlib.units import MS_PER_S
 from ui import data, text
@@ -27,8 +27,14 @@ def basis_line(today: data.Today, comparison: Comparison) -> str:
     return (
         f"{demand} Engine model: {comparison.scenario.usd_per_month.basis}, {engine}. "
         f"Prices in force on {text.day_of(today.scenario.as_of)}; a month is "
-        f"{today.scenario.hours_per_month:g} hours. Levers are credited by Shapley values: their order does not matter."
+        f"{today.scenario.hours_per_month:g} hours. {_credit(comparison)}"
     )
+
+
+def _credit(comparison: Comparison) -> str:
+    if comparison.is_sampled:
+        return f"Levers are credited by the mean of {SAMPLED_ORDERS} orders of pulling them."
+    return "Levers are credited by Shapley values: their order does not matter."
 
 
 def whose_scenario(found: data.Snapshot | None, today: data.Today) -> None:
@@ -58,33 +64,70 @@ def refusals(comparison: Comparison) -> None:
         )
     if said := [text.label(warning, 400) for warning in comparison.scenario.warnings]:
         st.warning("  \n".join(said), icon=":material/warning:")
+    if noted := [text.label(note, 400) for note in comparison.notes]:
+        st.info("  \n".join(noted), icon=":material/info:")
 
 
 def deployments(comparison: Comparison) -> None:
+    """Every deployment before and after: replicas, money, and latency against what users accept."""
+    before = {one.key: one for one in comparison.today.deployments}
+    limits = {one.key: one.max_tpot_s for one in comparison.changed.deployments}
+    slow = [d.key for d in comparison.scenario.deployments if _is_slow(d.tpot_s, limits[d.key])]
+    asked = any(limit is not None for limit in limits.values())
+    finding = (
+        f"{', '.join(text.label(key) for key in slow)} is slower than asked for"
+        if slow
+        else "Every deployment is as fast as asked for"
+        if asked
+        else "No deployment has a limit on its time per token"
+    )
+    st.markdown(f"**{finding}** at the peak hour")
     rows = [
         {
             "Deployment": text.plain(d.key),
             "Model": text.plain(d.model_key),
+            "GPUs today": before[d.key].gpus_count if d.key in before else 0,
             "GPUs": d.gpus_count,
-            "Replicas": d.replicas_count,
             "USD per month": d.cost.total_usd_per_month,
+            "Change": d.cost.total_usd_per_month - (before[d.key].cost.total_usd_per_month if d.key in before else 0.0),
             "Capacity used": None if d.busy_fraction is None else d.busy_fraction * PERCENT,
-            "Batch bound by": d.bound or text.UNKNOWN,
+            "Batch bound by": str(d.bound).replace("_", " ") if d.bound else text.UNKNOWN,
             "Time per token, ms": None if d.tpot_s is None else d.tpot_s * MS_PER_S,
+            "At most, ms": None if (limit := limits[d.key]) is None else limit * MS_PER_S,
             "First token, ms": None if d.ttft_s is None else d.ttft_s * MS_PER_S,
         }
         for d in comparison.scenario.deployments
     ]
+    whole = st.column_config.NumberColumn(format="%,.0f")
     st.dataframe(
         pd.DataFrame(rows),
         hide_index=True,
         column_config={
-            "USD per month": st.column_config.NumberColumn(format="%,.0f"),
+            **dict.fromkeys(("USD per month", "Change", "Time per token, ms", "At most, ms", "First token, ms"), whole),
             "Capacity used": st.column_config.NumberColumn(format="%.0f%%", help="Mean demand over capacity."),
-            "Time per token, ms": st.column_config.NumberColumn(format="%.0f"),
-            "First token, ms": st.column_config.NumberColumn(format="%.0f"),
         },
         key="whatif-deployments",
+    )
+
+
+def _is_slow(tpot_s: float | None, limit_s: float | None) -> bool:
+    return tpot_s is not None and limit_s is not None and tpot_s > limit_s
+
+
+def interactions(comparison: Comparison) -> None:
+    """Pairs of levers that are more, or less, than the sum of their parts."""
+    if not comparison.interactions:
+        return
+    st.caption("What two levers change together beyond what each does alone. Above zero they get in each other's way.")
+    rows = [
+        {"Lever": lever(one.first).label, "and": lever(one.second).label, "USD per month": one.usd_per_month}
+        for one in comparison.interactions
+    ]
+    st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        column_config={"USD per month": st.column_config.NumberColumn(format="%+,.0f")},
+        key="whatif-interactions",
     )
 
 

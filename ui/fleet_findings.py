@@ -1,19 +1,15 @@
 """What the detectors find in a section, each with its evidence and the way to what answers it."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from costlib.detectors import QUEUE_COUNT, Finding, Reading, Severity, findings
-from costlib.lever import Choice, Number, Param
 from costlib.levers import lever
 from costlib.measures import COUNTERS, GAUGES, HISTOGRAMS
-from ui import controls, data, text
+from ui import data, links, text
 from ui.fleet import RECENT_WINDOW, Section, is_failing
 from ui.fleet_figures import Figure, Missing, Row, known
-from ui.text import PERCENT
 
 LOOKS = {
     Severity.CRITICAL: ("act now", ":material/error:", "red"),
@@ -112,18 +108,4 @@ def _draw(finding: Finding, key: str, today: data.Today) -> None:
 
 def link(finding: Finding, today: data.Today) -> dict[str, str]:
     """The address parameters with which the What-if page opens on this lever: keys and words of its controls."""
-    chosen = lever(finding.lever_key)
-    params = {param.key: param for param in chosen.params}
-    return {
-        controls.key_of(chosen, params[key]): _spelled(params[key], value, today)
-        for key, value in finding.lever_values.items()
-    }
-
-
-def _spelled(param: Param, value: Any, today: data.Today) -> str:
-    if isinstance(param, Number):
-        return str(round(value * PERCENT))
-    if isinstance(param, Choice):
-        labels = {option.value: option.label for option in param.options(today.scenario, today.catalog)}
-        return labels[value]
-    return str(value).lower()
+    return links.params({finding.lever_key: finding.lever_values}, today.scenario, today.catalog)

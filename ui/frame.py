@@ -21,7 +21,10 @@ def through_the_door() -> None:
 def _back_through_the_door() -> None:
     """Until `st.navigation` was called once, a server runs a page asked for by its address without app.py, and so
     without its settings and its menu. Calling it here, and running again, puts that right."""
-    st.navigation([st.Page(path) for path in sorted(PAGES.glob("*.py"))], position="hidden")
+    # The first page has no address of its own; app.py's first one is that.
+    first = PAGES / "what_if.py"
+    pages = [first, *(path for path in sorted(PAGES.glob("*.py")) if path != first)]
+    st.navigation([st.Page(path) for path in pages], position="hidden")
     st.rerun()
 
 

@@ -1,16 +1,18 @@
 """The figures above the what-if, and the sentences that state what its charts find."""
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from costlib.compare import Comparison
 from costlib.estimate import Undefined
 from costlib.projection import Projection
+from costlib.uncertainty import Uncertainty
 from costlib.units import MS_PER_S, TOKENS_PER_MTOK
 from ui import cards, text
 
 
-def projection(comparison: Comparison) -> None:
-    """Six cards: the scenario, each with its change from today."""
+def projection(comparison: Comparison) -> DeltaGenerator:
+    """Six cards: the scenario, each with its change from today. Returns the place of the range, which comes later."""
     today, scenario = comparison.today, comparison.scenario
     saved = round(comparison.saved_usd_per_month)
     band = scenario.usd_per_month
@@ -23,13 +25,9 @@ def projection(comparison: Comparison) -> None:
             f"vs {text.short_money(today.usd_per_month.mid)}",
             help="Whole replicas, around the clock, at list or stated prices. Cash: what the bill would be.",
         )
-        cards.noted(
-            "Range per month",
-            f"{text.short_money(band.low)}–{text.short_money(band.high).lstrip('$')}",
-            str(band.basis),
-            "80 % band",
-            help="The same projection with step times as far off as they were for 80 % of published measurements.",
-        )
+        in_range = st.empty()
+        with in_range:
+            _range(band.low, band.high, str(band.basis), "of step times and demand alone")
         _unit_cost(today, scenario)
         cards.changed(
             "GPUs needed",
@@ -40,6 +38,28 @@ def projection(comparison: Comparison) -> None:
         )
         _latency("Time per token, peak", today.tpot_s, scenario.tpot_s)
         _latency("First token, peak", today.ttft_s, scenario.ttft_s)
+    return in_range
+
+
+def spread(place: DeltaGenerator, comparison: Comparison, sure: Uncertainty) -> None:
+    """The range once the levers' own guesses are drawn too."""
+    with place:
+        _range(
+            sure.scenario.p10_usd_per_month,
+            sure.scenario.p90_usd_per_month,
+            str(comparison.scenario.usd_per_month.basis),
+            "P10 to P90",
+        )
+
+
+def _range(low: float, high: float, badge: str, note: str) -> None:
+    cards.noted(
+        "Range per month",
+        f"{text.short_money(low)}–{text.short_money(high).lstrip('$')}",
+        badge,
+        note,
+        help="80 % of draws of what is not known: step times, demand, and what the levers guess about the world.",
+    )
 
 
 def _unit_cost(today: Projection, scenario: Projection) -> None:
@@ -93,14 +113,18 @@ def unit_cost_title(comparison: Comparison) -> str:
 
 
 def unit_cost_parts(comparison: Comparison) -> list[tuple[str, dict[str, float]]]:
+    both = (("Today", comparison.today), ("Scenario", comparison.scenario))
+    has_services = any(projection.cost.services_usd_per_month for _, projection in both)
     rows = []
-    for name, projection in (("Today", comparison.today), ("Scenario", comparison.scenario)):
+    for name, projection in both:
         mtok = projection.tokens_per_month / TOKENS_PER_MTOK or 1.0
         parts = {
             "Prefill": projection.cost.prefill_usd_per_month / mtok,
             "Decode": projection.cost.decode_usd_per_month / mtok,
             "Idle headroom": projection.cost.idle_usd_per_month / mtok,
         }
+        if has_services:
+            parts["Beside the models"] = projection.cost.services_usd_per_month / mtok
         rows.append((name, parts))
     return rows
 

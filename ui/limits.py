@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from costlib.catalog import Catalog
-from costlib.compare import apply_levers
+from costlib.compare import Comparison
 from costlib.engine import EngineConstants, EngineInputs, engine_inputs
 from costlib.errors import PermillionError
 from costlib.floor import Gap, least_price, step_work
@@ -87,11 +87,8 @@ def scenario_of(deployment: Deployment, today: data.Today, settings: Mapping[str
     comparison, problem = data.solve(today, settings)
     if comparison is None or problem or not comparison.changes:
         return None, problem
-    refused = {key for key, _ in comparison.refusals}
-    pulled = {key: values for key, values in settings.items() if key not in refused}
-    changed = apply_levers(today.scenario, pulled, today.catalog)
-    same = next((d for d in hosted_of(changed).values() if d.key == deployment.key), None)
-    return None if same is None else solve(same, changed, today.catalog), ""
+    same = next((d for d in hosted_of(comparison.changed).values() if d.key == deployment.key), None)
+    return None if same is None else solve(same, comparison.changed, today.catalog), ""
 
 
 # Live -----------------------------------------------------------------------------------------------------------------
@@ -199,6 +196,28 @@ def figures(view: View, live: fleet.Section | None, gap: Gap | None, note: str) 
 
 def _fits(view: View) -> int:
     return concurrent_sequences(view.model, view.gpu, view.hosted.serving, resident_tokens(view.deployment.workload))
+
+
+def roofline_card(today: data.Today, comparison: Comparison) -> None:
+    """The deployment that costs most under its GPU's roofs, before and after; nothing where none is modelled."""
+    before, after = (
+        {one.key: one for one in hosted_of(scenario).values()} for scenario in (today.scenario, comparison.changed)
+    )
+    costs = [part for part in comparison.today.deployments if part.key in before and part.key in after]
+    if not costs:
+        return
+    key = max(costs, key=lambda part: part.cost.total_usd_per_month).key
+    try:
+        view = solve(before[key], today.scenario, today.catalog)
+        scenario = solve(after[key], comparison.changed, today.catalog) if comparison.changes else None
+    except PermillionError:
+        return  # the cards above say why it cannot run
+    with st.container(border=True, key="roof"):
+        roofline_chart(view, scenario, live_of(view, today))
+        st.page_link(
+            "pages/limits.py", label=f"All limits of {text.label(key)}", icon=":material/speed:",
+            query_params=dict(st.query_params),
+        )  # fmt: skip
 
 
 def roofline_chart(view: View, scenario: View | None, live: fleet.Section | None) -> None:

@@ -1,18 +1,15 @@
-"""The money on Limits: the floor, what fills the gap to it, and the changes that bring tokens to a target cost."""
+"""The money on Limits: the floor, and what fills the gap to it."""
 
-import pandas as pd
+from collections.abc import Mapping
+
 import streamlit as st
 
-from costlib.breakeven import usd_per_mtok
 from costlib.catalog import Catalog
 from costlib.errors import PermillionError
 from costlib.floor import IDEAL_HIT_FRACTION, Gap, GapPart, cost_gap
-from costlib.hardware import Precision
-from costlib.plan import Plan, plan_to
-from costlib.search import Space
-from costlib.units import MS_PER_S
+from costlib.scenario import Deployment
 from ui import charts, fleet, text
-from ui.limits import View, prices
+from ui.limits import View
 from ui.money_charts import Bar, Step, cascade
 from ui.theme import palette
 
@@ -24,11 +21,6 @@ PARTS = {
     GapPart.KV_LIMIT: "KV memory",
     GapPart.CACHE_MISSES: "Prompts not cached",
     GapPart.OVERHEAD: "Engine overhead",
-}
-FORMATS = {
-    "16 bit": (Precision.BF16,),
-    "8 bit": (Precision.BF16, Precision.FP8, Precision.INT8),
-    "4 bit": tuple(Precision),
 }
 
 
@@ -72,70 +64,8 @@ def gap_chart(gap: Gap | None, note: str) -> None:
     )
 
 
-def plan_panel(view: View, catalog: Catalog) -> None:
-    """The last question: which changes, in which order, bring a million tokens to a target?"""
-    st.subheader("Plan to a target", anchor=False)
-    today_cost = usd_per_mtok(view.projection.usd_per_hour, max(view.projection.demand_tokens_per_s, 1e-9))
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        target = st.number_input(
-            "Target, USD per 1M tokens", min_value=0.0001, value=None, format="%.3f", step=0.01, width=220,
-            placeholder=f"{today_cost / 2:.3f}", key="target", bind="query-params",
-        )  # fmt: skip
-        narrowest = st.segmented_control(
-            "Formats that passed your evaluation", list(FORMATS), default="8 bit", required=True, key="formats",
-            bind="query-params", help="The plan takes no format that was not accepted here.",
-        )  # fmt: skip
-    accepted = FORMATS[narrowest or "8 bit"]
-    space = Space(
-        usd_per_gpu_hour=prices(catalog, view.scenario),
-        weight_precisions=accepted,
-        kv_precisions=(Precision.BF16,) if accepted == FORMATS["16 bit"] else (Precision.BF16, Precision.FP8),
-    )
-    plan = plan_to(target or today_cost / 2, view.deployment, view.scenario, catalog, space)
-    st.markdown(_plan_title(plan))
-    if plan.changes:
-        _plan_table(plan)
-
-
-def _plan_title(plan: Plan) -> str:
-    goal, today, end = (
-        text.dollars(text.unit_cost(cost))
-        for cost in (plan.target_usd_per_mtok, plan.today_usd_per_mtok, plan.end_usd_per_mtok)
-    )
-    if plan.unreachable:
-        kind, _, why = plan.unreachable.partition(": ")
-        return f"**{goal} per 1M is {kind}:** {text.label(why, 400)}"
-    if not plan.changes:
-        return f"**{goal} per 1M is met already** at {today}"
-    changes = "1 change reaches" if len(plan.changes) == 1 else f"{len(plan.changes)} changes reach"
-    return f"**{changes} {goal} per 1M:** from {today}, modelled, to {end}"
-
-
-def _plan_table(plan: Plan) -> None:
-    rows = [
-        {
-            "Change": text.plain(change.what),
-            "From": text.plain(change.was),
-            "To": text.plain(change.becomes),
-            "USD per 1M after": change.after_usd_per_mtok,
-            "Saves": change.saved_usd_per_mtok,
-            "GPUs": change.gpus_count,
-            "ms per token": None if change.tpot_s is None else change.tpot_s * MS_PER_S,
-        }
-        for change in plan.changes
-    ]
-    money = st.column_config.NumberColumn(format="$%.3f")
-    st.dataframe(
-        pd.DataFrame(rows),
-        hide_index=True,
-        column_config={
-            "USD per 1M after": money,
-            "Saves": money,
-            "ms per token": st.column_config.NumberColumn(format="%.0f"),
-        },
-        key="plan",
-    )
-    st.caption(
-        "Each is the best next single change at the demand as it is, priced as What-if does, with whole replicas; GPUs "
-        "at their least list price without spot. A step that saves nothing makes room for the next."
-    )
+def plan_link(offered: Mapping[str, Deployment], deployment: Deployment) -> None:
+    """To the page that closes the gap, with the same deployment chosen."""
+    name = next(name for name, one in offered.items() if one.key == deployment.key)
+    params = {"deployment": name} if len(offered) > 1 else None
+    st.page_link("pages/plan.py", label="Plan how to close it", icon=":material/route:", query_params=params)

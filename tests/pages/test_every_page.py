@@ -50,17 +50,23 @@ def test_sample_data_are_labelled(see_page: Open, page: str, state: str) -> None
     assert "Sample data: an invented fleet" in page_text(at), "in the small print too, which screenshots keep"
 
 
-# Without a scenario.toml the baseline of what_if is the sample fleet: the next test has that case.
+# Without a scenario.toml the baseline of these is the sample fleet: the next test has that case.
+ON_A_FLEET = ("what_if", "compare")
+
+
 @pytest.mark.parametrize(
-    ("page", "state"), [(p, s) for p in PAGES for s in REAL_STATES if (p, s) != ("what_if", "real")]
+    ("page", "state"), [(p, s) for p in PAGES for s in REAL_STATES if not (p in ON_A_FLEET and s == "real")]
 )
 def test_real_data_are_not_called_sample(see_page: Open, page: str, state: str) -> None:
     assert "sample" not in page_text(see_page(page, state)).lower()
 
 
+@pytest.mark.parametrize("page", ON_A_FLEET)
 @pytest.mark.parametrize("state", ["empty", "real", "unknown GPU"])
-def test_a_what_if_on_the_sample_fleet_says_so_whatever_else_the_home_holds(see_page: Open, state: str) -> None:
-    at = see_page("what_if", state)
+def test_a_what_if_on_the_sample_fleet_says_so_whatever_else_the_home_holds(
+    see_page: Open, page: str, state: str
+) -> None:
+    at = see_page(page, state)
     assert "sample" in page_text(at).lower(), "spend of an invented fleet is shown as if it were the user's"
 
 
@@ -120,7 +126,7 @@ def test_a_scenario_file_that_cannot_run_says_what_would(see_page: Open) -> None
     said = page_text(at)
     assert "Llama 3.1 405B in bf16 does not fit 1 x NVIDIA H100 SXM" in said
     assert "use 16 of them or fewer bits per weight" in said
-    assert at.segmented_control(key="weight_precision.weights"), "the levers are there, one of which may make it fit"
+    assert at.selectbox(key="weight_precision.weights"), "the levers are there, one of which may make it fit"
 
 
 @every_page

@@ -1,6 +1,7 @@
-"""The Limits page: roofs, speeds, memory, floor and plan agree with the library, and say how they are known."""
+"""The Limits page: roofs, speeds, memory and floor agree with the library, and say how they are known."""
 
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 from typer.testing import CliRunner
@@ -88,25 +89,10 @@ def test_figures_that_are_modelled_say_so(see_page: Open) -> None:
     assert "Not calibrated on this fleet" in page_text(at)
 
 
-def test_a_target_is_met_by_changes_in_the_order_of_their_effect(open_page: Open) -> None:
-    at = open_page("limits", "sample", {"target": "0.4"})
-    steps = table(at, "Saves")
-    assert "per 1M:" in page_text(at)
-    assert steps["USD per 1M after"].iloc[-1] <= 0.4
-    assert list(steps["Saves"]) == pytest.approx(
-        [a - b for a, b in zip([steps["USD per 1M after"].iloc[0] + steps["Saves"].iloc[0],
-                                *steps["USD per 1M after"]], steps["USD per 1M after"], strict=False)]
-    )  # fmt: skip
-
-
-def test_a_target_below_the_floor_is_called_unreachable(open_page: Open) -> None:
-    said = page_text(open_page("limits", "sample", {"target": "0.001"})).replace("*", "")
-    assert "$0.001 per 1M is unreachable: the floor of these GPUs, prices and formats is $0.0" in said
-
-
-def test_fewer_formats_offer_fewer_changes(open_page: Open) -> None:
-    steps = table(open_page("limits", "sample", {"target": "0.2", "formats": "16 bit"}), "Saves")
-    assert not set(steps["Change"]) & {"Weights", "KV cache"}
+def test_the_way_to_the_plan_has_the_same_deployment(open_page: Open) -> None:
+    at = open_page("limits", "sample", {"deployment": "search-answers · llama-3.1-8b"})
+    (link,) = [one.proto for one in at.get("page_link") if one.proto.label == "Plan how to close it"]
+    assert parse_qs(link.query_string) == {"deployment": ["search-answers · llama-3.1-8b"]}
 
 
 def test_another_deployment_can_be_chosen(open_page: Open) -> None:

@@ -194,9 +194,9 @@ def test_findings_have_evidence_and_lead_to_the_lever_that_answers_them(at: AppT
     ):  # fmt: skip
         assert title in said, title
     queries = [query for _, query in links(at)]
-    assert "batch_limits.max_num_seqs=512" in queries
-    assert "prefix_caching.enabled=true" in queries
-    assert "weight_precision.weights=FP8" in queries
+    assert "v=2&batch_limits.max_num_seqs=512" in queries
+    assert "v=2&prefix_caching.enabled=true" in queries
+    assert "v=2&weight_precision.weights=FP8" in queries
 
 
 @pytest.mark.parametrize(

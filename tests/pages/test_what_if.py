@@ -1,5 +1,6 @@
 """The What-if page: levers come from the library, the address is the scenario, and figures move together."""
 
+import re
 from itertools import chain
 
 import pytest
@@ -8,10 +9,9 @@ from costlib.compare import compare
 from costlib.lever import Choice, Number, Switch
 from costlib.levers import LEVERS
 from tests.pages.conftest import Open
-from tests.pages.reading import badges, card, chart, page_text, texts, usd
-from ui import data
+from tests.pages.reading import badges, card, chart, page_text, table, texts, usd
+from ui import data, links
 
-PARAMS = [(f"{lever.key}.{param.key}", param) for lever in LEVERS for param in lever.params]
 SPEND = "Spend per month"
 
 # What the browser's address holds: the keys of the controls, and the options as they are labelled.
@@ -21,25 +21,29 @@ CASCADE = {"cascade_routing.enabled": "true"}
 
 
 def widgets(at) -> dict:
-    kinds = (at.toggle, at.slider, at.select_slider, at.selectbox, at.segmented_control)
+    kinds = (at.toggle, at.slider, at.number_input, at.select_slider, at.selectbox, at.segmented_control)
     return {widget.key: widget for widget in chain(*kinds)}
 
 
 # Levers ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("key", "param"), PARAMS, ids=[key for key, _ in PARAMS])
-def test_every_lever_parameter_has_a_control_at_rest(open_page: Open, key: str, param) -> None:
-    control = widgets(open_page("what_if", "sample"))[key]
-    if isinstance(param, Switch):
-        assert control.value is param.neutral
-    elif isinstance(param, Number):
-        assert (control.min, control.max) == (round(100 * param.low), round(100 * param.high))
-        assert control.value == round(100 * param.neutral)
-    else:
-        assert isinstance(param, Choice)
-        assert control.value == param.neutral
-    assert param.help
+@pytest.mark.parametrize("lever", LEVERS, ids=lambda lever: lever.key)
+def test_every_lever_parameter_has_a_control_at_rest(open_page: Open, lever) -> None:
+    on = {f"{lever.key}.{param.key}": "true" for param in lever.params if isinstance(param, Switch)}
+    drawn = widgets(open_page("what_if", "sample", on))
+    for param in lever.params:
+        control = drawn[f"{lever.key}.{param.key}"]
+        if isinstance(param, Switch):
+            assert control.value is True
+        elif isinstance(param, Number):
+            assert (control.min, control.max) == (links.figure(param, param.low), links.figure(param, param.high))
+            assert control.value == links.figure(param, param.neutral)
+        else:
+            assert isinstance(param, Choice)
+            assert control.value == param.neutral
+        assert param.help
+    assert {f"{lever.key}.{param.key}" for param in lever.evidence} <= set(drawn) or not on
 
 
 def test_nothing_pulled_is_today(open_page: Open) -> None:
@@ -53,24 +57,65 @@ def test_nothing_pulled_is_today(open_page: Open) -> None:
 def test_a_lever_changes_spend(open_page: Open) -> None:
     at = open_page("what_if", "sample")
     before = usd(card(at, SPEND))
-    at.segmented_control(key="weight_precision.weights").set_value("fp8").run()
+    at.selectbox(key="weight_precision.weights").set_value("fp8").run()
     assert usd(card(at, SPEND)) < before
     assert "Saves $" in page_text(at)
 
 
-def test_a_switch_that_is_off_disables_its_settings_and_they_change_nothing(open_page: Open) -> None:
+def test_what_a_switch_that_is_off_would_need_is_not_drawn_and_changes_nothing(open_page: Open) -> None:
     at = open_page("what_if", "sample", {"prefix_caching.hit_fraction": "90"})
-    assert widgets(at)["prefix_caching.hit_fraction"].disabled
+    assert "prefix_caching.hit_fraction" not in widgets(at)
     assert "Nothing changes yet" in page_text(at)
     at.toggle(key="prefix_caching.enabled").set_value(True).run()
-    assert not widgets(at)["prefix_caching.hit_fraction"].disabled
+    assert "prefix_caching.hit_fraction" in widgets(at)
     assert "Nothing changes yet" not in page_text(at)
+
+
+def test_dollars_and_ratios_are_not_percentages(open_page: Open) -> None:
+    drawn = widgets(
+        open_page("what_if", "sample", {"semantic_cache.enabled": "true", "prompt_compression.enabled": "true"})
+    )
+    assert drawn["semantic_cache.wrong_usd_per_answer"].value == 0.05
+    assert drawn["semantic_cache.lookup_usd_per_thousand"].proto.format == "$%.2f per 1,000 lookups"
+    assert drawn["semantic_cache.hit_fraction"].proto.format == "%d%% of requests answered from the cache"
+    assert drawn["prompt_compression.compression_ratio"].proto.format == "%.1f tokens to one"
+
+
+def test_a_lever_that_changes_answers_asks_for_its_evaluation_and_is_unproven_without(open_page: Open) -> None:
+    at = open_page("what_if", "sample", FP8)
+    assert "Unproven until evaluated" in page_text(at)
+    at.number_input(key="weight_precision.accepted_fraction").set_value(98.0)
+    at.number_input(key="weight_precision.evaluated_count").set_value(500).run()
+    assert "At least 96.7% of answers are still accepted" in page_text(at)
+    assert "Unproven" not in page_text(at)
+
+
+def test_a_preset_sets_its_levers_and_reset_takes_them_back(open_page: Open) -> None:
+    at = open_page("what_if", "sample")
+    today = card(at, SPEND)
+    at.button(key="preset-Aggressive").click().run()
+    drawn = widgets(at)
+    assert drawn["cascade_routing.enabled"].value is True
+    assert drawn["weight_precision.weights"].value == "fp8"
+    assert usd(card(at, SPEND)) < usd(today)
+    at.button(key="preset-Quick wins").click().run()
+    assert widgets(at)["weight_precision.weights"].value == "keep", "a preset puts to rest what it does not name"
+    at.button(key="reset-levers").click().run()
+    assert card(at, SPEND) == today
+
+
+def test_set_from_live_takes_what_the_servers_report(open_page: Open) -> None:
+    at = open_page("what_if", "sample")
+    at.button(key="set-from-live").click().run()
+    drawn = widgets(at)
+    assert drawn["prefix_caching.enabled"].value is True
+    assert 0 < drawn["prefix_caching.hit_fraction"].value < 95
 
 
 def test_reset_puts_every_lever_to_rest(open_page: Open) -> None:
     at = open_page("what_if", "sample")
     today = card(at, SPEND)
-    at.segmented_control(key="weight_precision.weights").set_value("fp8").run()
+    at.selectbox(key="weight_precision.weights").set_value("fp8").run()
     at.toggle(key="cascade_routing.enabled").set_value(True).run()
     assert card(at, SPEND) != today
     at.button(key="reset-levers").click().run()
@@ -83,7 +128,7 @@ def test_reset_puts_every_lever_to_rest(open_page: Open) -> None:
 
 def test_a_link_restores_the_scenario(open_page: Open) -> None:
     made = open_page("what_if", "sample")
-    made.segmented_control(key="weight_precision.weights").set_value("fp8").run()
+    made.selectbox(key="weight_precision.weights").set_value("fp8").run()
     made.toggle(key="prefix_caching.enabled").set_value(True).run()
     made.slider(key="prefix_caching.hit_fraction").set_value(70).run()
 
@@ -98,10 +143,10 @@ def test_a_link_restores_the_scenario(open_page: Open) -> None:
     [
         ({"nonsense": "3"}, "nonsense=3"),
         ({"weight_precision.weights": "fp3"}, "weight_precision.weights=fp3"),
-        ({"prefix_caching.hit_fraction": "900"}, "prefix_caching.hit_fraction=900"),
-        ({"prefix_caching.hit_fraction": "NaN"}, "prefix_caching.hit_fraction=NaN"),
+        ({"prefix_caching.enabled": "true", "prefix_caching.hit_fraction": "900"}, "prefix_caching.hit_fraction=900"),
+        ({"prefix_caching.enabled": "true", "prefix_caching.hit_fraction": "NaN"}, "prefix_caching.hit_fraction=NaN"),
         ({"cascade_routing.enabled": "maybe"}, "cascade_routing.enabled=maybe"),
-        ({"cascade_routing.small_model": "no-such-model"}, "cascade_routing.small_model=no-such-model"),
+        ({**CASCADE, "cascade_routing.small_model": "no-such-model"}, "cascade_routing.small_model=no-such-model"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -119,8 +164,8 @@ def test_nonsense_in_a_link_is_named_once_and_the_rest_works(open_page: Open, qu
     [
         {"weight_precision.weights": "Keep"},
         {"prefix_caching.enabled": "false"},
-        {"prefix_caching.hit_fraction": "45"},
-        {"cascade_routing.small_model": "Llama 3.1 8B"},
+        {"prefix_caching.enabled": "true", "prefix_caching.hit_fraction": "45"},
+        {**CASCADE, "cascade_routing.small_model": "Llama 3.1 8B"},
     ],
     ids=lambda query: next(iter(query)),
 )
@@ -136,6 +181,48 @@ def test_a_link_of_hostile_text_shows_it_literally_and_only_some_of_it(open_page
     assert "\\]\\(" in warning.value
     assert "\\<img" in warning.value
     assert len(warning.value) < 2000
+
+
+def test_a_link_of_a_version_that_is_not_known_says_so_and_shows_what_it_can(open_page: Open) -> None:
+    at = open_page("what_if", "sample", {"v": "99", **FP8})
+    assert "version of Permillion that is not known here" in page_text(at)
+    assert widgets(at)["weight_precision.weights"].value == "fp8"
+
+
+def test_a_link_of_an_older_version_is_brought_up_to_date(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(links._SINCE_1, ("weight_precision.weights", "Eight bit"), "fp8")
+    at = open_page("what_if", "sample", {"weight_precision.weights": "Eight bit"})
+    assert widgets(at)["weight_precision.weights"].value == "fp8"
+    assert "brought up to date: weight_precision.weights=Eight bit" in page_text(at)
+    assert not at.warning
+
+
+def test_a_moved_lever_stamps_its_version_on_the_address(open_page: Open) -> None:
+    at = open_page("what_if", "sample")
+    assert "v" not in at.query_params
+    at.toggle(key="prefix_caching.enabled").set_value(True).run()
+    assert at.query_params["v"] == str(links.VERSION)
+    at.button(key="reset-levers").click().run()
+    assert "v" not in at.query_params
+
+
+# Saved scenarios ------------------------------------------------------------------------------------------------------
+
+
+def test_settings_are_saved_opened_again_and_deleted(all_homes, open_page: Open, monkeypatch, tmp_path) -> None:
+    place = all_homes.copy("sample", tmp_path / "saving")
+    monkeypatch.setitem(all_homes._made, "saving", place)
+    at = open_page("what_if", "saving", FP8)
+    spend = card(at, SPEND)
+    at.text_input(key="saved-name").set_value("FP8 [only](https://evil.example)").run()
+    at.button(key="save-scenario").click().run()
+    at.button(key="reset-levers").click().run()
+    assert card(at, SPEND) != spend
+    at.button(key="open-FP8 [only](https://evil.example)").click().run()
+    assert card(at, SPEND) == spend
+    assert "\\]\\(" in " ".join(one.value for one in at.markdown), "a hostile name stays text"
+    at.button(key="delete-FP8 [only](https://evil.example)").click().run()
+    assert not list(place.home.scenarios.glob("*.json"))
 
 
 # What cannot be -------------------------------------------------------------------------------------------------------
@@ -164,7 +251,7 @@ def test_weights_that_do_not_fit_are_an_error_with_a_remedy_and_the_page_stays(o
 
 def test_a_format_that_the_gpu_cannot_compute_is_not_offered_and_says_why(open_page: Open) -> None:
     at = open_page("what_if", "sample")
-    assert "FP4" not in at.segmented_control(key="weight_precision.weights").options
+    assert not [name for name in at.selectbox(key="weight_precision.weights").options if "FP4" in name]
     assert "NVIDIA H100 SXM has no FP4 units" in page_text(at)
 
 
@@ -240,13 +327,48 @@ def test_demand_is_measured_where_there_is_enough_of_it_and_assumed_elsewhere(op
 
 def test_the_working_is_shown_when_asked_for_and_explains_every_step(open_page: Open) -> None:
     at = open_page("what_if", "sample")
-    assert not at.dataframe
+    (deployments,) = at.dataframe
     at.session_state["working"] = True
     at.run()
     deployments, steps = at.dataframe
     assert list(deployments.value["Deployment"]) == ["support-copilot", "doc-extraction", "search-answers"]
     assert len(steps.value) > 20
     assert not steps.value[["Step", "Value", "Unit", "How", "Basis"]].isna().any().any()
+
+
+def test_pairs_of_levers_that_get_in_each_others_way_are_in_the_working(open_page: Open) -> None:
+    at = open_page("what_if", "sample", {**FP8, **PREFIX_CACHING})
+    at.session_state["working"] = True
+    at.run()
+    pairs = table(at, "and")
+    assert set(pairs.iloc[0][["Lever", "and"]]) == {"Weight precision", "Prefix caching"}
+
+
+def test_apply_this_gives_the_command_what_differs_and_a_pod(open_page: Open) -> None:
+    at = open_page("what_if", "sample", FP8)
+    at.session_state["apply"] = True
+    at.run()
+    assert not at.exception
+    codes = [block.value for block in at.code]
+    assert any(code.startswith("vllm serve") and "--quantization fp8" in code for code in codes)
+    assert any("+ --quantization fp8" in code for code in codes)
+    assert any(code.startswith("containers:") for code in codes)
+
+
+def test_the_range_and_the_tornado_say_what_is_not_known(open_page: Open) -> None:
+    at = open_page("what_if", "sample", {**FP8, **PREFIX_CACHING})
+    assert re.search(r"Saves \$[\d.,k]+ to \$[\d.,k]+ a month in 80 % of draws", page_text(at).replace("*", ""))
+    less, more = chart(at, "tornado")["data"]
+    assert any("prompt tokens reused" in name for name in less["y"])
+    assert all(length <= 0.01 for length in less["x"])
+    assert all(length >= -0.01 for length in more["x"])
+    assert "Multiplying each lever's own percentage would promise" in page_text(at)
+
+
+def test_the_dearest_deployment_stands_under_its_roof(open_page: Open) -> None:
+    at = open_page("what_if", "sample", FP8)
+    assert "Scenario" in str(chart(at, "roofline"))
+    assert "A busy step reaches" in page_text(at)
 
 
 def test_two_dollar_signs_never_meet_as_a_formula(open_page: Open) -> None:

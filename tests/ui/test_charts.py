@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from costlib.compare import compare
+from tests.costlib.scenario_builders import CATALOG, bought, scenario
 from ui import charts
+from ui.kpis import unit_cost_parts
 from ui.theme import DARK, LIGHT
 
 POINTS_COUNT = 1500
@@ -93,6 +96,17 @@ def test_parts_of_the_unit_cost_are_stacked_and_the_total_stands_at_their_end() 
     assert [part["x"] for part in parts] == [[0.1, 0.1], [0.2, 0.1], [0.3, 0.0]]
     assert totals["x"] == pytest.approx([0.6, 0.2])
     assert [text.strip() for text in totals["text"]] == ["$0.600", "$0.200"]
+
+
+def test_what_is_paid_beside_the_models_is_a_part_of_the_unit_cost_only_where_there_is_any() -> None:
+    today = scenario(bought("llama-3.3-70b", 4.0))
+    cache = {"enabled": True, "hit_fraction": 0.3, "lookup_usd_per_thousand": 1.0}
+    cached = compare(today, {"exact_cache": cache}, CATALOG)
+    assert "Beside the models" not in unit_cost_parts(compare(today, {}, CATALOG))[0][1]
+    rows = unit_cost_parts(cached)
+    drawn = charts.stacked_unit_cost(rows, DARK)["data"]
+    assert drawn[3]["name"] == "Beside the models"
+    assert drawn[-1]["x"] == pytest.approx([cached.today.usd_per_mtok_blended, cached.scenario.usd_per_mtok_blended])
 
 
 @pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])

@@ -277,8 +277,8 @@ def test_every_finding_with_a_lever_links_to_keys_and_words_of_its_controls() ->
     )
     found = [finding for finding in findings(reading(full, 0.1, 0.01)) if finding.lever_key]
     queries = [link(finding, today()) for finding in found]
-    assert {"weight_precision.weights": "FP8"} in queries
-    assert {"prefix_caching.enabled": "true"} in queries
+    assert {"v": "2", "weight_precision.weights": "FP8"} in queries
+    assert {"v": "2", "prefix_caching.enabled": "true"} in queries
 
 
 # Table
