@@ -365,3 +365,10 @@ def _nearest(name: str, table: Iterable[str]) -> str:
 
     best = max(table, key=alike)
     return best if alike(best) >= 3 else "H100-SXM"
+
+
+def model_named(name: str) -> ModelSpec:
+    """A model of models.csv."""
+    known = _table("models.csv", "model")[name]
+    columns = ("params_b", "active_params_b", "layers_with_kv", "n_kv_heads", "head_dim")
+    return _model(name, *(known[column] for column in columns))

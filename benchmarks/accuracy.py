@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks._accuracy_rows import DATA, PAIRS, POINTS
 from benchmarks._accuracy_study import study_of
 from benchmarks._accuracy_tables import markdown, tables
+from benchmarks.levers import lever_tables, section
 
 PAGE = Path(__file__).parents[1] / "docs" / "accuracy.md"
 PEER = DATA / "aiconfigurator.csv.gz"
@@ -63,4 +64,4 @@ def main(options: Sequence[str] = ()) -> None:
     if asked.write:
         today = datetime.now(UTC).date().isoformat()
         intro = INTRO.format(today=today, points=f"{len(study.scored.points):,}")
-        PAGE.write_text(f"{intro}{report}\n", encoding="utf-8")
+        PAGE.write_text(f"{intro}{report}\n\n{section(lever_tables())}", encoding="utf-8")

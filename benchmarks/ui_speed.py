@@ -1,4 +1,7 @@
-"""Slider move to chart updated in Chromium: the What-if page beside an empty page with one slider and one chart."""
+"""Slider move to chart updated in Chromium, and Python's part: What-if beside an empty page of slider and chart.
+
+Python time is that of one run of the page in this process, without server and browser.
+"""
 
 import os
 import shutil
@@ -26,11 +29,12 @@ st.plotly_chart({"data": [{"type": "bar", "x": [1, x]}], "layout": {"height": 20
 # Milliseconds from the key press to the frame after the first change of a drawn mark.
 WATCH = """
 (selector) => {
-  const chart = document.querySelector(selector);
+  const chart = document.querySelector(selector).parentElement;  // which may draw it anew
   const begin = performance.now();
   window.moved = new Promise((done, fail) => {
     const seen = new MutationObserver((changes) => {
-      if (!changes.some((change) => change.target.ownerSVGElement)) return;
+      if (!changes.some((change) => change.target.ownerSVGElement
+          || [...change.addedNodes].some((node) => node.querySelector && node.querySelector("svg")))) return;
       seen.disconnect();
       requestAnimationFrame(() => done(performance.now() - begin));
     });
@@ -68,6 +72,36 @@ def main() -> None:
                 ".st-key-unit-cost [data-testid=stPlotlyChart]",
             )
         browser.close()
+    print(f"\n{MOVES} moves, Python time alone{'':<17}{'median':>8} {'p95':>8}  ms")
+    with tempfile.TemporaryDirectory() as folder:
+        empty = Path(folder) / "empty.py"
+        empty.write_text(EMPTY_PAGE)
+        _run(empty, "yardstick: empty page, slider + chart", {})
+        os.environ["PERMILLION_HOME"] = str(Path(folder) / "home")
+        subprocess.run([sys.executable, str(ROOT / "cli.py"), "demo"], check=True, stdout=subprocess.DEVNULL)
+        _run(ROOT / "app.py", "What-if, one lever pulled", {"prefix_caching.enabled": "true"})
+        five = {"weight_precision.weights": "FP8", "semantic_cache.enabled": "true", "cascade_routing.enabled": "true",
+                "kv_precision.kv": "FP8", "prefix_caching.enabled": "true"}  # fmt: skip
+        _run(ROOT / "app.py", "What-if, five levers pulled", five)
+
+
+def _run(script: Path, name: str, address: dict[str, str]) -> None:
+    """Moves the page's slider in this process."""
+    from streamlit.testing.v1 import AppTest
+
+    at = AppTest.from_file(script, default_timeout=120)
+    for key, value in address.items():
+        at.query_params[key] = value
+    at.run()
+    slider = next(one for one in at.slider if not address or one.key == "prefix_caching.hit_fraction")
+    times = []
+    for move in range(MOVES + 1):
+        slider.set_value(20 + move)
+        begin = time.perf_counter()
+        at.run()
+        times.append((time.perf_counter() - begin) * 1000)
+        slider = next(one for one in at.slider if one.key == slider.key and one.label == slider.label)
+    print(f"{name:<44}{median_and_p95(times[1:])}")
 
 
 @contextmanager
