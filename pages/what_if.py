@@ -20,16 +20,19 @@ from ui import (
 )
 from ui.theme import palette
 
+NOTICES = "link-notices"  # of the link that was opened: later the address follows the widgets
+
 found = frame.header("What-if", works_without_data=True)
 today = data.today(found)
-moved_on = links.brought_up_to_date()
+if frame.was_just_opened():
+    st.session_state[NOTICES] = [links.brought_up_to_date()]
 explain.whose_scenario(found, today)
 asked = st.query_params.to_dict()
 notice = st.container(key="notice")
 
 
-@st.fragment
 def workbench() -> None:
+    """No fragment of its own: beside one that redraws itself, Streamlit would keep elements that are gone."""
     bar = st.container(key="scenarios")
     top = st.container(key="kpis")
     left, right = st.columns([1, 3], gap="medium")
@@ -80,9 +83,10 @@ def workbench() -> None:
 
 
 workbench()
-# Once, when the link is opened: later the address follows the widgets.
+if frame.was_just_opened():
+    st.session_state[NOTICES] += [links.about_ignored(asked, today.scenario, today.catalog)]
+moved_on, ignored = st.session_state[NOTICES]
 if moved_on:
-    notice.info(text.label(moved_on, text.A_PARAGRAPH))
-if ignored := links.ignored(asked, today.scenario, today.catalog):
-    settings_text = ", ".join(text.label(setting) for setting in ignored[:5])
-    notice.warning(f"The link asks for what is not a setting here, and it is ignored: {settings_text}.")
+    notice.info(moved_on)
+if ignored:
+    notice.warning(ignored)

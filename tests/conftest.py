@@ -18,6 +18,7 @@ settings.load_profile("ours")
 
 # `./dev test` hands whole files to its workers in this order: begun last, one of these would be waited for alone.
 LONGEST = (
+    "e2e/test_levers.py",
     "e2e/test_dashboard.py",
     "pages/test_every_page.py",
     "e2e/test_live_page.py",

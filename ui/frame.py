@@ -10,6 +10,7 @@ from ui import data, text
 STALE_AFTER = timedelta(minutes=5)
 PAGES = Path(__file__).resolve().parents[1] / "pages"
 _door_opened = False
+_PAGE, _OPENED = "page", "page-opened"
 
 
 def through_the_door() -> None:
@@ -35,6 +36,8 @@ def header(title: str, works_without_data: bool = False) -> data.Snapshot | None
     """
     if not _door_opened:
         _back_through_the_door()
+    st.session_state[_OPENED] = st.session_state.get(_PAGE) != title
+    st.session_state[_PAGE] = title
     found, problem = data.snapshot()
     with st.container(horizontal=True, vertical_alignment="center", key="page-head"):
         st.title(title, anchor=False, width="stretch")
@@ -58,6 +61,11 @@ def header(title: str, works_without_data: bool = False) -> data.Snapshot | None
         if not works_without_data:
             st.stop()
     return found
+
+
+def was_just_opened() -> bool:
+    """Whether this run is the page's first since it was chosen or its address was followed."""
+    return bool(st.session_state[_OPENED])
 
 
 def footer(found: data.Snapshot | None, *lines: str) -> None:

@@ -15,9 +15,11 @@ from costlib.lever import Choice, Lever, Number, Param, Values
 from costlib.levers import LEVERS
 from costlib.levers import lever as lever_of
 from costlib.scenario import Scenario
+from ui import text
 from ui.text import PERCENT
 
 VERSION = 2
+MOST_NAMED = 5
 # What version 1 wrote, and the value that it is since.
 _SINCE_1: dict[tuple[str, str], Any] = {}
 
@@ -89,8 +91,15 @@ def stamp(settings: Mapping[str, Values]) -> None:
         del st.query_params["v"]
 
 
-def ignored(asked: Mapping[str, str], scenario: Scenario, catalog: Catalog) -> list[str]:
-    """What a link asked for and this version does not know or allow, as texts to show. Call after the panel."""
+def about_ignored(asked: Mapping[str, str], scenario: Scenario, catalog: Catalog) -> str:
+    """What a link asked for and this version does not know or allow, to show; "" for nothing. Call after the panel."""
+    if not (settings := _ignored(asked, scenario, catalog)):
+        return ""
+    named = ", ".join(text.label(setting) for setting in settings[:MOST_NAMED])
+    return f"The link asks for what is not a setting here, and it is ignored: {named}."
+
+
+def _ignored(asked: Mapping[str, str], scenario: Scenario, catalog: Catalog) -> list[str]:
     known = {key_of(lever, param): param for lever in LEVERS for param in (*lever.params, *lever.evidence)}
     kept = st.query_params.to_dict()
     return [

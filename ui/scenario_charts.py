@@ -6,9 +6,13 @@ from ui.charts import BAR_HEIGHT, Figure, layout
 from ui.text import on_chart, short_money
 from ui.theme import Palette
 
+NARROW = 0.06  # of the axis: a bar that has no room for its edge
+
 
 def tornado(rows: Sequence[tuple[str, str, str, float, float]], middle: float, palette: Palette) -> Figure:
     """What spend hangs on: a bar from each unknown's P10 to its P90, around the middle; name, edges, USD per month."""
+    reach = [middle, *(usd for _, _, _, low_usd, high_usd in rows for usd in (low_usd, high_usd))]
+    low, high = min(reach), max(reach)
     names = [on_chart(name).replace(": ", ":<br>", 1) for name, *_ in rows]
     ends = [(low, low_usd, high, high_usd) for _, low, high, low_usd, high_usd in rows]
 
@@ -20,15 +24,14 @@ def tornado(rows: Sequence[tuple[str, str, str, float, float]], middle: float, p
         ]
         return {
             "type": "bar", "orientation": "h", "y": names, "x": [usd - middle for _, usd in chosen], "base": middle,
-            "text": [on_chart(edge) for edge, _ in chosen], "textposition": "inside", "insidetextanchor": "end",
+            "text": [on_chart(edge) if abs(usd - middle) > NARROW * (high - low) else "" for edge, usd in chosen],
+            "textposition": "inside", "insidetextanchor": "end",
             "textangle": 0, "cliponaxis": False, "constraintext": "none",
             "marker": {"color": palette.less if less else palette.more, "cornerradius": 2},
-            "customdata": [short_money(usd) for _, usd in chosen],
-            "hovertemplate": "%{y}, %{text}: %{customdata} a month<extra></extra>",
+            "customdata": [f"{on_chart(edge)}: {short_money(usd)}" for edge, usd in chosen],
+            "hovertemplate": "%{y}, %{customdata} a month<extra></extra>",
         }  # fmt: skip
 
-    reach = [usd for _, low_usd, _, high_usd in ends for usd in (low_usd, high_usd)]
-    low, high = min([middle, *reach]), max([middle, *reach])
     room = (high - low or middle or 1.0) * 0.12
     frame = layout(
         palette,

@@ -23,6 +23,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 ARTIFACTS = ROOT / "artifacts"
+PATHS = ["", *sorted(path.stem for path in (ROOT / "pages").glob("*.py") if path.stem != "what_if")]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -139,9 +140,9 @@ class Window:
         self.page.on("response", lambda got: self.not_found.append(got.url) if got.status == 404 else None)
 
 
-@pytest.fixture
-def open_window(browser: Browser) -> Iterator[Callable[..., Window]]:
-    """open_window(url, scheme="dark", width=420): a window of its own that shows this address."""
+@contextmanager
+def windows(browser: Browser) -> Iterator[Callable[..., Window]]:
+    """windows(browser) gives open(url, scheme="dark", width=420): a window of its own that shows this address."""
     contexts = []
 
     def opened(url: str, *, scheme: str = "light", width: int = 1440, height: int = 900) -> Window:
@@ -155,3 +156,10 @@ def open_window(browser: Browser) -> Iterator[Callable[..., Window]]:
     yield opened
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def open_window(browser: Browser) -> Iterator[Callable[..., Window]]:
+    """Windows of one test, closed after it."""
+    with windows(browser) as opened:
+        yield opened

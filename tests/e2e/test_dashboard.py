@@ -6,16 +6,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.e2e.conftest import ARTIFACTS, ROOT
-from tests.e2e.looking import card, settled, usd
+from tests.e2e.conftest import ARTIFACTS, PATHS
+from tests.e2e.looking import card, figures, follows, settled, usd
 
 SPEND = "Spend per month"
-PATHS = ["", *sorted(path.stem for path in (ROOT / "pages").glob("*.py") if path.stem != "what_if")]
 # The client looks for its server below the page's own address first.
 KNOWN_NOT_FOUND = re.compile(r"/(?:\w+)/_stcore/(?:health|host-config)$")
 WORD_JOINER = "\u2060"  # may stand in an address to keep it from becoming a link
-WATERFALL = ".st-key-bridge .js-plotly-plot"
-BARS = "plot => JSON.stringify(plot.data[0].x)"
 WIDTHS = {"wide": {"width": 1440, "height": 900}, "narrow": {"width": 420, "height": 900}}
 FITS = "(box => box.scrollWidth <= box.clientWidth + 1)(document.querySelector('[data-testid=stMain]'))"
 
@@ -27,11 +24,6 @@ def what_if(server, open_window):
 
 def about_the_link(page: Page) -> Locator:
     return page.get_by_test_id("stAlert").filter(has_text="The link asks")
-
-
-def waterfall(page: Page) -> str:
-    expect(page.locator(WATERFALL)).to_be_visible()
-    return page.locator(WATERFALL).evaluate(BARS)
 
 
 def test_live_numbers_move(what_if) -> None:
@@ -46,7 +38,8 @@ def test_live_numbers_move(what_if) -> None:
 def test_a_lever_changes_spend_and_the_address_and_the_address_restores_it(server, what_if, open_window) -> None:
     spend = card(what_if, SPEND)
     today = spend.inner_text()
-    what_if.get_by_role("radio", name="FP8").click()
+    what_if.get_by_role("combobox", name="Weights").click()
+    what_if.get_by_role("option", name="FP8", exact=True).click()
     expect(spend).not_to_have_text(today)
     assert usd(spend.inner_text()) < usd(today)
     expect(what_if).to_have_url(re.compile(r"[?&]weight_precision\.weights="))
@@ -71,7 +64,7 @@ def test_a_slider_is_reached_and_moved_by_keyboard_and_the_chart_follows(server,
     page = settled(open_window(f"{server.url}/?prefix_caching.enabled=true").page)
     slider = page.locator("[class*='st-key-prefix_caching'] input[type=range]")
     expect(slider).to_be_enabled()
-    before, bars = slider.input_value(), waterfall(page)
+    before, bars = slider.input_value(), figures(page, "bridge")
     page.get_by_role("button", name="Reset").focus()
     for _ in range(60):
         page.keyboard.press("Tab")
@@ -83,7 +76,7 @@ def test_a_slider_is_reached_and_moved_by_keyboard_and_the_chart_follows(server,
         page.keyboard.press("ArrowRight")
     assert int(slider.input_value()) == int(before) + 20
     expect(page).to_have_url(re.compile(rf"prefix_caching\.hit_fraction={int(before) + 20}"))
-    page.wait_for_function(f"before => ({BARS})(document.querySelector('{WATERFALL}')) !== before", arg=bars)
+    follows(page, "bridge", bars)
 
 
 def test_a_hostile_link_shows_as_text_and_makes_no_link(server, open_window) -> None:
@@ -117,7 +110,7 @@ def test_every_page_fits_its_window_asks_nobody_else_and_complains_of_nothing(se
             window.page.goto(f"{server.url}/{path}", wait_until="domcontentloaded")
         page = settled(window.page)
         expect(page.locator(".st-key-page-head").get_by_text("Sample data")).to_be_visible()
-        if path in ("", "live", "overview"):
+        if path in ("", "compare", "plan", "live", "overview"):
             expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
         for size, viewport in WIDTHS.items():
             page.set_viewport_size(viewport)
@@ -140,7 +133,7 @@ def _ours(url: str, port: int) -> bool:
 
 def test_the_menu_leads_to_every_page(server, open_window) -> None:
     page = settled(open_window(server.url).page)
-    for name in ("Live", "Overview", "Data health", "What-if"):
+    for name in ("Compare", "Plan", "Live", "Overview", "Data health", "What-if"):
         page.get_by_role("link", name=name).first.click()
         expect(page.get_by_role("heading", name=name, level=1)).to_be_visible()
         settled(page)

@@ -10,11 +10,14 @@ from urllib.request import urlopen
 import pytest
 from playwright.sync_api import expect
 
-from tests.e2e.conftest import ROOT, STOP_S, dashboard_alone, started, up
+from tests.e2e.conftest import PATHS, ROOT, STOP_S, dashboard_alone, started, up
 from tests.e2e.looking import settled
 from tests.pages import homes
 from tests.pages.homes import HOSTILE
 
+LINKS = (
+    "What-if", "Compare", "Plan", "Live", "Overview", "Unit cost", "Limits", "Reconciliation", "Data health",
+)  # fmt: skip
 CONFIG = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
 
 
@@ -80,19 +83,14 @@ def test_interrupting_stops_collector_and_dashboard_within_seconds(tmp_path: Pat
     assert "Traceback" not in (tmp_path / "home.log").read_text(encoding="utf-8")
 
 
-def test_the_first_request_of_a_fresh_server_may_be_for_any_page(
-    browser, open_window, tmp_path: Path, hostile_home
-) -> None:
-    """Streamlit runs pages/ by itself until app.py has called st.navigation once; and hostile names stay text."""
+def test_hostile_names_stay_text_on_every_page(browser, open_window, hostile_home) -> None:
     with started(dashboard_alone, hostile_home) as running:
         window = open_window(f"{running.url}/overview")
         page = settled(window.page)
         dialogs: list[str] = []
         page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
-        for name in ("What-if", "Live", "Overview", "Unit cost", "Limits", "Reconciliation", "Data health"):
-            expect(page.get_by_role("link", name=name).first).to_be_visible()
         expect(page.get_by_text(HOSTILE[0]).first).to_be_visible()
-        for path in ("", "live", "data_health", "overview", "unit_cost", "reconciliation"):
+        for path in PATHS:
             page.goto(f"{running.url}/{path}", wait_until="domcontentloaded")
             settled(page)
             main = page.get_by_test_id("stMain")
@@ -100,6 +98,18 @@ def test_the_first_request_of_a_fresh_server_may_be_for_any_page(
             assert main.locator("img[src*='evil'], img[src='x'], script").count() == 0
         assert not dialogs
         assert not [url for url in window.requests if "evil.example" in url]
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if path])
+def test_the_first_request_of_a_fresh_server_may_be_for_any_page(browser, open_window, tmp_path: Path, path) -> None:
+    """Streamlit runs pages/ by itself until app.py has called st.navigation once, the first of them at no address."""
+    with started(dashboard_alone, tmp_path / "home") as running:
+        page = open_window(f"{running.url}/{path}").page
+        name = path.replace("_", " ").capitalize()
+        expect(page.get_by_role("heading", name=name, level=1)).to_be_visible()
+        expect(page.get_by_text("Page not found")).to_have_count(0)
+        for link in LINKS:
+            expect(page.get_by_role("link", name=link).first).to_be_visible()
 
 
 @pytest.fixture
