@@ -112,7 +112,11 @@ class ServerUse:
     computed_prompt_tokens: int | None = None
     cached_prompt_tokens: int | None = None
     generation_tokens: int | None = None
-    requests_count: int | None = None
+    requests_count: int | None = None  # finished, however
+    requests_stop_count: int | None = None  # by how they finished
+    requests_length_count: int | None = None
+    requests_abort_count: int | None = None
+    requests_error_count: int | None = None
     preemptions_count: int | None = None
     draft_tokens: int | None = None
     accepted_tokens: int | None = None

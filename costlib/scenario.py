@@ -1,5 +1,6 @@
 """A scenario: which deployments serve which work on what hardware. `project()` prices it; levers edit it."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -107,6 +108,15 @@ class Scenario:
             raise DomainError(f"hours_per_month must be above 0 and at most 744, not {self.hours_per_month}.")
         if self.target_usd_per_mtok is not None and not 0 < self.target_usd_per_mtok < inf:
             raise DomainError(f"target_usd_per_mtok must be above 0, not {self.target_usd_per_mtok}.")
+
+    @property
+    def product_names(self) -> dict[str, str]:
+        """What each deployment is called: its product, and its key as well where several share one."""
+        shared = Counter(d.product for d in self.deployments)
+        return {
+            d.key: d.key if not d.product else d.product if shared[d.product] == 1 else f"{d.product} ({d.key})"
+            for d in self.deployments
+        }
 
     @property
     def hosted(self) -> tuple[SelfHosted, ...]:

@@ -1,4 +1,4 @@
-"""Text that a spreadsheet would run as a formula, made inert for an export, and made again what it was."""
+"""Text from outside made inert: for a spreadsheet, which runs formulas, for Markdown, and for a screen or page."""
 
 import re
 
@@ -28,3 +28,33 @@ def restored(text: str) -> str:
     ['=1+1', "'=1", "it's", "'quoted'"]
     """
     return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~:$^&])")
+_ADDRESS = re.compile(r"https?:|ftp:|mailto:|xmpp:|www|@", re.IGNORECASE)
+WORD_JOINER = "\u2060"
+
+
+def plain(text: object, longest: int = 120) -> str:
+    """`text` without control or direction characters, cut to `longest`. For what draws text literally.
+
+    >>> plain("a\\x1bb"), plain("abcdef", longest=4)
+    ('a�b', 'abc…')
+    """
+    clean = _CONTROL.sub("�", str(text))
+    return clean if len(clean) <= longest else clean[: longest - 1] + "…"
+
+
+def without_addresses(text: str) -> str:
+    """`text` with an invisible joiner in what Markdown would make a link or a mention of, even when escaped."""
+    return _ADDRESS.sub(lambda found: found[0] + WORD_JOINER, text)
+
+
+def in_markdown(text: object, longest: int = 120) -> str:
+    r"""`plain`, with everything Markdown could act on escaped. For labels, captions and messages.
+
+    >>> in_markdown("*x*") == r"\*x\*"
+    True
+    """
+    return _MARKDOWN.sub(r"\\\1", without_addresses(plain(text, longest)))

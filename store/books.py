@@ -1,4 +1,4 @@
-"""The books of one month: the bill, what the servers did, what people wrote, and the trial balance made of them.
+"""The books of a month or any other days: the bill, what the servers did, what people wrote, and the trial balance.
 
 Files beside the store are read here (owners.toml, scenario.toml, the catalogue); everything that is computed from them
 is `costlib`'s.
@@ -6,6 +6,7 @@ is `costlib`'s.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pandas as pd
@@ -63,9 +64,10 @@ class Statement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
-    """One month on one basis. `groups`, `capacity` and `matches.by_group` are in the same order."""
+    """One period on one basis. `groups`, `capacity` and `matches.by_group` are in the same order."""
 
-    month: str
+    month: str  # YYYY-MM of a billing month, else the period's name
+    span: "Span"
     basis: CostBasis
     balances: tuple[TrialBalance, ...]  # one per currency, the largest first
     groups: tuple[ChargeGroup, ...]
@@ -117,19 +119,73 @@ def newest_full_month(snapshot: Snapshot) -> str:
 
 
 def books(snapshot: Snapshot, home: Home, month: str, basis: CostBasis, currency: str | None = None) -> Books:
-    """The books of `month` (YYYY-MM), in all currencies or in one.
+    """The books of the billing month `month` (YYYY-MM), in all currencies or in one.
 
     Raises    UnknownKey when the month, or the currency in it, was never billed; ConfigError for a file beside the
               store that cannot be read
     """
     start, end = month_of(month)
-    groups = tuple(snapshot.charge_groups(month))
+    groups = snapshot.charge_groups(month)
     if not groups:
         raise UnknownKey("month", month, set(snapshot.months()["month"]), "the imported bills")
+    found = _made(snapshot, home, Span(start=start, end=end, name=month), groups, basis, currency)
+    ledger = tuple(snapshot.ledger(month))
+    return replace(found, statements=_statements(snapshot.months(), found.groups, month, ledger), ledger=ledger)
+
+
+def books_between(
+    snapshot: Snapshot, home: Home, start: date, end: date, basis: CostBasis, currency: str | None = None
+) -> Books:
+    """The books of the UTC days from `start` until before `end`, by what the charges are for.
+
+    A charge is in the days that its charge period has, whichever month invoices it, and one that reaches beyond an
+    edge is cut by time: books of periods that follow each other add up to those of both. Invoices and what people
+    wrote are of billing months, so `statements` and `ledger` are empty.
+
+    Raises    ConfigError when the period is empty, nothing was charged for it, or a file beside the store cannot be
+              read; UnknownKey when nothing was charged in `currency`
+    """
+    span = Span.of(start, end)
+    groups = snapshot.charge_groups_between(span.start, span.end)
+    if not groups:
+        raise ConfigError(f"nothing was charged for {span.name}; bills are imported with `permillion import FILE`.")
+    return _made(snapshot, home, span, groups, basis, currency)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A period of whole UTC days [start, end), and what it is called."""
+
+    start: datetime
+    end: datetime
+    name: str
+
+    @classmethod
+    def of(cls, start: date, end: date) -> "Span":
+        """
+        >>> Span.of(date(2026, 11, 9), date(2026, 11, 16)).name
+        '2026-11-09 to 2026-11-15'
+        """
+        if not start < end:
+            raise ConfigError(f"a period ends after it starts: {start} to {end} has no day in it.")
+        first, beyond = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in (start, end))
+        return cls(start=first, end=beyond, name=f"{first:%Y-%m-%d} to {beyond - timedelta(days=1):%Y-%m-%d}")
+
+
+def _made(
+    snapshot: Snapshot,
+    home: Home,
+    span: Span,
+    charged: Sequence[ChargeGroup],
+    basis: CostBasis,
+    currency: str | None,
+) -> Books:
+    """The books of a period, but for what people wrote of it."""
+    groups, start, end = tuple(charged), span.start, span.end
     currencies = sorted({group.currency for group in groups}, key=lambda code: -abs(_billed(groups, code)))
     if currency is not None:
         if currency not in currencies:
-            raise UnknownKey("currency", currency, currencies, month)
+            raise UnknownKey("currency", currency, currencies, span.name)
         currencies = [currency]
         groups = tuple(group for group in groups if group.currency == currency)
     owners = load_owners(home)
@@ -141,14 +197,14 @@ def books(snapshot: Snapshot, home: Home, month: str, basis: CostBasis, currency
     teams = tuple(snapshot.gateway_use(start, end))
     by_model = _splits(busy_windows(snapshot, start, end, hours), servers, hosted, catalog)
     split_of = {model: best(found) for model, found in by_model.items()}
-    ledger = tuple(snapshot.ledger(month))
     return Books(
-        month=month,
+        month=span.name,
+        span=span,
         basis=basis,
         balances=tuple(
             _with_bands(
                 trial_balance(
-                    month=month,
+                    month=span.name,
                     basis=basis,
                     currency=code,
                     groups=[group for group in groups if group.currency == code],
@@ -169,8 +225,8 @@ def books(snapshot: Snapshot, home: Home, month: str, basis: CostBasis, currency
         teams=teams,
         splits=by_model,
         owners=owners,
-        statements=_statements(snapshot.months(), groups, month, ledger),
-        ledger=ledger,
+        statements=(),
+        ledger=(),
     )
 
 

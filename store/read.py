@@ -219,6 +219,15 @@ class Snapshot:
         with self._connection() as connection:
             return read_money.charge_groups(connection, self._charges, month, axis)
 
+    def charge_groups_between(self, start: datetime, end: datetime) -> list[ChargeGroup]:
+        """What was charged for [start, end), whatever month invoices it; as `charge_groups`.
+
+        A charge whose period reaches beyond an edge is cut by time (see `costlib.charge_time`): windows that follow
+        each other have all of it, to the last digit.
+        """
+        with self._connection() as connection:
+            return read_money.charge_groups_between(connection, self._charges, start, end)
+
     def months(self) -> pd.DataFrame:
         """One row per billing month, provider and billing account, oldest first.
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, Row, and_, func, select
+from sqlalchemy import Connection, Row, and_, func, or_, select
 from sqlalchemy.sql import ColumnElement, FromClause
 
 from costlib.billing import exact_sum
 from costlib.books import ChargeGroup, TeamUse
+from costlib.charge_time import joined, part_of
 from costlib.errors import UnknownKey
 from store.batches import ACTIVE, PENDING, SUPERSEDED
 from store.engine import aware, naive
@@ -90,19 +91,46 @@ def charge_groups(connection: Connection, folder: Path, month: str, axis: str) -
         raise UnknownKey("month axis", axis, AXES)
     of_month = [within_month(month, import_batch.c.period_start)] if axis == "billing" else []
     rows = costs(connection, folder, *of_month)
-    cell = rows.c
+    keys = _keys(rows)
+    columns = (*keys, *_sums(rows), *_times_of(rows))
+    statement = select(*columns).where(within_month(month, rows.c[AXES[axis]])).group_by(*keys)
+    return [_group(row) for row in connection.execute(statement.order_by(*keys))]
+
+
+def charge_groups_between(connection: Connection, folder: Path, start: datetime, end: datetime) -> list[ChargeGroup]:
+    """The part of each charge that falls in [start, end), by the time of its charge period."""
+    rows = costs(connection, folder)
+    first, last = rows.c.ChargePeriodStart, rows.c.ChargePeriodEnd
+    keys = _keys(rows)
+    begins_within = and_(first >= naive(start), first < naive(end))
+    # A charge that takes no time counts where it is.
+    within = select(*keys, *_sums(rows), *_times_of(rows)).where(begins_within, or_(last <= naive(end), last <= first))
+    crosses = and_(first < naive(end), last > naive(start), last > first, ~and_(begins_within, last <= naive(end)))
+    # Cut only after charges of the same time are added up: a bill of months has few times and any number of charges.
+    times = (first.label("first_start"), last.label("last_end"))
+    across = select(*keys, *_sums(rows), *times).where(crosses)
+    found = [_group(row) for row in connection.execute(within.group_by(*keys).order_by(*keys))]
+    cut = connection.execute(across.group_by(*keys, first, last).order_by(*keys, first, last))
+    return joined([*found, *(part_of(_group(row), start, end) for row in cut)])
+
+
+def _keys(rows: FromClause) -> list[ColumnElement]:
     # As stored, nulls too: DuckDB groups dictionary-coded texts by their codes only while nothing is done to them.
-    keys = [cell[column].label(name) for name, column in (_TEXTS | _JSON | _PROVIDERS).items()]
-    sums = [func.sum(cell[column]).label(name) for name, column in (_COSTS | _QUANTITIES).items()]
-    known = [func.count(cell[column]).label(f"{name}_count") for name, column in _COSTS.items()]
-    rest = (
+    return [rows.c[column].label(name) for name, column in (_TEXTS | _JSON | _PROVIDERS).items()]
+
+
+def _sums(rows: FromClause) -> list[ColumnElement]:
+    cell = rows.c
+    return [
+        *(func.sum(cell[column]).label(name) for name, column in (_COSTS | _QUANTITIES).items()),
+        *(func.count(cell[column]).label(f"{name}_count") for name, column in _COSTS.items()),
         func.count().label("rows_count"),
         func.min(cell.ChargeDescription).label("description"),
-        func.min(cell.ChargePeriodStart).label("first_start"),
-        func.max(cell.ChargePeriodEnd).label("last_end"),
-    )
-    statement = select(*keys, *sums, *known, *rest).where(within_month(month, cell[AXES[axis]])).group_by(*keys)
-    return [_group(row) for row in connection.execute(statement.order_by(*keys))]
+    ]
+
+
+def _times_of(rows: FromClause) -> tuple[ColumnElement, ColumnElement]:
+    return func.min(rows.c.ChargePeriodStart).label("first_start"), func.max(rows.c.ChargePeriodEnd).label("last_end")
 
 
 def _group(row: Row) -> ChargeGroup:

@@ -13,10 +13,12 @@ from costlib.load_windows import LoadWindows
 from costlib.replica import resident_tokens
 from costlib.token_split import BusyWindows
 from costlib.workload import Workload
+from store.publish import MINUTES_KEPT
 from store.read import Snapshot
 
 LEAST_WINDOW_S = 60.0  # of a window that a step time may be fitted to
 ALWAYS = 1 - 1e-6  # of the time: sums of seconds are floats
+_OUTCOMES = tuple(f"requests_{outcome}_count" for outcome in ("stop", "length", "abort", "error"))
 _NEEDED = (
     *("coverage_s", "steps_count", "computed_prompt_tokens", "cached_prompt_tokens", "generation_tokens"),
     "kv_usage_fraction",
@@ -63,6 +65,7 @@ def server_uses(
                 cached_prompt_tokens=_count(row["cached_prompt_tokens"]),
                 generation_tokens=_count(row["generation_tokens"]),
                 requests_count=_count(row["requests_count"]),
+                **{name: _count(row[name]) for name in _OUTCOMES},
                 preemptions_count=_count(row["preemptions_count"]),
                 draft_tokens=_count(row["draft_tokens"]),
                 accepted_tokens=_count(row["accepted_tokens"]),
@@ -84,7 +87,10 @@ def busy_windows(snapshot: Snapshot, start: datetime, end: datetime, hours: pd.D
 
 def _busy(snapshot: Snapshot, start: datetime, end: datetime, hours: pd.DataFrame) -> pd.DataFrame:
     """Minutes where they reach, before that hours, in which every scrape saw a request run."""
-    minutes = snapshot.windows(start, end, "minute", "target")
+    if end <= snapshot.published_at - MINUTES_KEPT:  # none are kept of it
+        minutes = hours.iloc[:0]
+    else:
+        minutes = snapshot.windows(start, end, "minute", "target")
     since = minutes["bin_start"].min().ceil("h") if len(minutes) else end
     hours = hours[hours["bin_start"] < since]
     rows = pd.concat([part for part in (hours, minutes[minutes["bin_start"] >= since]) if len(part)] or [hours])

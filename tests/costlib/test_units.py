@@ -23,6 +23,8 @@ UNIT_STANDS_BESIDE = {
     ("Estimate", "high"),
     ("Step", "value"),
     ("Expectation", "value"),
+    ("Link", "old"),
+    ("Link", "new"),
     ("Checked", "found"),
     ("Number", "low"),
     ("Number", "high"),
@@ -38,6 +40,15 @@ UNIT_STANDS_BESIDE = {
     ("FittedConstant", "log_sd"),
     ("FittedConstant", "prior"),
     ("FittedConstant", "prior_log_sd"),
+    ("Figure", "value"),
+    ("Figure", "before"),
+    ("Smoothed", "middle"),  # that of the series
+    ("Smoothed", "draws"),
+    ("Forecast", "draws"),  # the history's currency
+    *(("_Run", name) for name in ("loss", "errors", "level", "trend", "season", "ahead")),
+    ("_Track", "seen"),
+    ("_Track", "added"),
+    ("OutlookLine", "breach_probability"),  # 0 to 1, as anywhere
 }
 
 
