@@ -16,15 +16,17 @@ from textwrap import dedent
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("costlib", "store", "collectors", "ui")
+PACKAGES = ("costlib", "store", "collectors", "ui", "pack")
 PAGES = sorted((ROOT / "pages").glob("*.py"))
 COSTLIB = sorted((ROOT / "costlib").rglob("*.py"))
+PACK = sorted((ROOT / "pack").rglob("*.py"))
 CODE = sorted(
     [*(path for name in (*PACKAGES, "pages", "benchmarks") for path in (ROOT / name).rglob("*.py")), *ROOT.glob("*.py")]
 )
 MOST_LINES = {"app.py": 60, "cli.py": 150} | {f"pages/{page.name}": 120 for page in PAGES}
 
 PAGE_IMPORTS = {"ui", "costlib", "streamlit"} | sys.stdlib_module_names
+PACK_IMPORTS = {"pack", "costlib", "reportlab", "xlsxwriter"} | sys.stdlib_module_names
 _VERBS = {"select", "insert", "update", "delete", "with", "create", "drop", "copy", "attach", "pragma"}
 SQL_VERBS = _VERBS | {verb.upper() for verb in _VERBS}
 SQL_CLAUSES = {"from", "into", "set", "table", "as", "to", "where"}
@@ -189,6 +191,11 @@ def test_the_cost_library_is_pure(path: Path) -> None:
     assert not list(foreign_imports(tree_of(path), frozenset(sys.stdlib_module_names) | {"costlib", "numpy"}))
 
 
+@pytest.mark.parametrize("path", PACK, ids=names_of)
+def test_a_pack_is_drawn_from_its_review_alone(path: Path) -> None:
+    assert not list(foreign_imports(tree_of(path), PACK_IMPORTS))
+
+
 @pytest.mark.parametrize("path", CODE, ids=names_of)
 def test_files_stay_short(path: Path) -> None:
     lines = len(path.read_text(encoding="utf-8").splitlines())
@@ -237,7 +244,7 @@ def test_broken_import_contracts_are_found(tmp_path: Path) -> None:
     broken = {
         "costlib/units.py": "import store.home\nimport pandas\nimport streamlit\n",
         "costlib/levers/batch_limits.py": "import costlib.levers.prefix_caching\n",
-        "collectors/__init__.py": "import duckdb\n",
+        "collectors/__init__.py": "import duckdb\nimport reportlab\n",
     }
     for name, line in broken.items():
         path = folder / name

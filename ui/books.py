@@ -9,6 +9,7 @@ import streamlit as st
 from costlib.allocation import in_cents
 from costlib.billing import exact_sum
 from costlib.books import Bucket, CostBasis, Line, TrialBalance
+from costlib.bucket_words import WORDS
 from costlib.errors import PermillionError
 from costlib.estimate import Undefined, weakest
 from costlib.unit_cost import measured_fraction
@@ -16,30 +17,6 @@ from store.books import Books, books
 from store.home import Home
 from ui import data, text
 
-# What each bucket is called, and what is in it.
-WORDS: dict[Bucket, tuple[str, str]] = {
-    Bucket.INPUT: ("Input tokens", "GPU time that computed prompts"),
-    Bucket.CACHED_INPUT: ("Cached input tokens", "prompts found in the prefix cache"),
-    Bucket.OUTPUT: ("Output tokens", "GPU time that generated"),
-    Bucket.PREEMPTION: ("Preemption", "work done again after requests were put back"),
-    Bucket.REJECTED_DRAFT: ("Rejected drafts", "speculation that was not accepted"),
-    Bucket.WARM_IDLE: ("Warm idle", "servers up, no request running"),
-    Bucket.START_AND_DRAIN: ("Start-up and drain", "billed before the first and after the last measurement"),
-    Bucket.UNMEASURED: ("Not measured", "a server's GPU time of which nothing is known"),
-    Bucket.UNALLOCATED_GPU: ("Unallocated GPU", "GPUs that no server is matched to"),
-    Bucket.COMMITMENT_WASTE: ("Commitment waste", "reserved and not used"),
-    Bucket.COMMITMENT_PURCHASE: ("Commitment purchase", "paid now, used later"),
-    Bucket.API: ("API tokens", "bought from a provider"),
-    Bucket.HOST: ("Hosts", "CPU and memory without a GPU"),
-    Bucket.NETWORK: ("Network", "traffic, addresses, load balancers"),
-    Bucket.STORAGE: ("Storage", "disks, objects, snapshots"),
-    Bucket.OTHER_SERVICE: ("Other services", "everything else that was used"),
-    Bucket.SUPPORT_AND_LICENCE: ("Support and licences", "on the invoice"),
-    Bucket.CREDIT: ("Credits", "taken off by the provider"),
-    Bucket.CORRECTION: ("Corrections", "of earlier periods, refunds among them"),
-    Bucket.TAX: ("Tax", "on sales, value added or goods"),
-    Bucket.ROUNDING: ("Rounding", "the provider's own line"),
-}
 BASES = {"effective": "Effective (amortised)", "billed": "Billed (invoice)"}
 
 

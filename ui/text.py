@@ -1,35 +1,18 @@
 """Numbers and names as people read them. Every name from outside is hostile until it has passed `plain` or `label`."""
 
-import re
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from html import escape
 
 from costlib.estimate import Undefined
+from costlib.text_safety import in_markdown as label
+from costlib.text_safety import plain
 from costlib.units import GIGA, KILO, MEGA, MS_PER_S, SECONDS_PER_DAY, SECONDS_PER_HOUR, SECONDS_PER_MINUTE, TERA
 
 Number = float | int | Decimal
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~:$^&])")
-_ADDRESS = re.compile(r"https?:|ftp:|mailto:|xmpp:|www|@", re.IGNORECASE)
-WORD_JOINER = "\u2060"
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
 UNKNOWN = "–"
 A_PARAGRAPH = 1500  # characters: enough for an error, its place and its remedy
 PERCENT = 100
-
-
-def plain(text: object, longest: int = 120) -> str:
-    """`text` without control or direction characters, cut to `longest`. For tables, which draw text literally."""
-    clean = _CONTROL.sub("�", str(text))
-    return clean if len(clean) <= longest else clean[: longest - 1] + "…"
-
-
-def label(text: object, longest: int = 120) -> str:
-    """`plain`, with everything Markdown could act on escaped. For labels, captions and messages.
-
-    Addresses become links even when escaped; an invisible joiner inside keeps them text.
-    """
-    return _MARKDOWN.sub(r"\\\1", _ADDRESS.sub(lambda found: found[0] + WORD_JOINER, plain(text, longest)))
 
 
 def sentence(text: str) -> str:

@@ -1,0 +1,1 @@
+"""The files of a review: PDF, workbook, rows and text, all drawn from one `costlib.review.Review`."""
