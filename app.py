@@ -23,6 +23,7 @@ chosen = st.navigation(
         st.Page("pages/unit_cost.py", title="Unit cost", icon=":material/toll:"),
         st.Page("pages/limits.py", title="Limits", icon=":material/speed:"),
         st.Page("pages/reconciliation.py", title="Reconciliation", icon=":material/balance:"),
+        st.Page("pages/weekly_review.py", title="Weekly review", icon=":material/event_note:"),
         st.Page("pages/data_health.py", title="Data health", icon=":material/health_and_safety:"),
     ],
     position="top",

@@ -21,6 +21,7 @@ from collectors.focus_export import export
 from collectors.planning import flags, plan
 from collectors.reconciling import reconcile
 from collectors.replay import Recording, serve
+from collectors.reviewing import review_
 from collectors.targets import sources_of, targets_of
 from collectors.terminal import Json, home, show
 from collectors.up import up as run_up
@@ -133,6 +134,7 @@ def replay(recording: Path, port: int = 8000, speed: float = 1.0, loop: bool = F
 verb(plan)
 verb(flags)
 verb(reconcile)
+verb(review_)
 verb(export)
 verb(calibrate)
 verb(bench)

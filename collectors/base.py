@@ -115,16 +115,16 @@ class Collector:
     parse: Callable[[Any, CollectContext], Readings]
 
 
-def excerpt(said: str | bytes) -> str:
+def excerpt(said: str | bytes, longest: int = EXCERPT_CHARS_COUNT) -> str:
     """What a stranger said, short and harmless enough for a log, a terminal or a page: quoted, controls escaped.
 
     >>> print(excerpt(b"<html>\\x1b[31m log in"))
     '<html>\\x1b[31m log in'
     """
-    text = said[: 4 * EXCERPT_CHARS_COUNT].decode("utf-8", "replace") if isinstance(said, bytes) else said
-    shown = "".join(_harmless(character) for character in text[:EXCERPT_CHARS_COUNT])
-    cut = "…" if len(text) > EXCERPT_CHARS_COUNT else ""
-    return f"'{shown[:EXCERPT_CHARS_COUNT]}{cut}'"
+    text = said[: 4 * longest].decode("utf-8", "replace") if isinstance(said, bytes) else said
+    shown = "".join(_harmless(character) for character in text[:longest])
+    cut = "…" if len(text) > longest else ""
+    return f"'{shown[:longest]}{cut}'"
 
 
 def _harmless(character: str) -> str:

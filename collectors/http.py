@@ -1,4 +1,4 @@
-"""The one way out to the network: a GET with a limit on everything, to addresses that may be asked, in words that help.
+"""The one way out to the network: a GET, or the POST of an alert, to addresses that may be asked, limited in all.
 
 Targets are named by the user, so loopback and private addresses are allowed. Link-local ones are not, because behind
 them a cloud hands out credentials (`addresses.py`). Redirects are reported and not followed for the same reason.
@@ -14,9 +14,10 @@ from typing import Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 from collectors.addresses import checked_url, refuse_address, shown, target_key, token_variable
-from collectors.base import FetchFailed, ScrapeFailure, excerpt
+from collectors.base import FetchFailed, ScrapeFailure, TargetRefused, excerpt
 from costlib.units import KIBI, MEBI
 
 HTTP_OK = 200
@@ -98,6 +99,48 @@ class HttpClient:
         except (aiohttp.ClientError, OSError, zlib.error) as error:
             word, message = _explain(error, self.limits)
             raise FetchFailed(word, f"{shown(address)}: {message}") from error
+
+    async def post_json(self, address: URL, body: bytes) -> None:
+        """Hand `body` to a webhook that `checked_webhook` let through. Raises FetchFailed unless it says 2xx.
+
+        Path and query are secrets: no message has them, nor what a redirect or an answer quotes of them.
+        """
+        if self._session is None:
+            raise RuntimeError("HttpClient is used within `async with`")
+        host = excerpt(address.host_port_subcomponent or "")
+        try:
+            async with asyncio.timeout(self.limits.total_s):
+                async with self._session.post(
+                    address, data=body, headers={"Content-Type": "application/json"}, allow_redirects=False
+                ) as response:
+                    if 300 <= response.status < 400:
+                        raise FetchFailed("redirected", f"{host} sends us on elsewhere, which is not followed.")
+                    if not 200 <= response.status < 300:
+                        raise FetchFailed(f"http_{response.status}", f"{host} answered HTTP {response.status}.")
+        except ScrapeFailure:
+            raise
+        except (aiohttp.ClientError, OSError) as error:
+            word, _ = _explain(error, self.limits)
+            raise FetchFailed(word, f"{host} took no message ({word}).") from None
+
+
+def checked_webhook(url: str, variable: str) -> URL:
+    """`url` as an address that messages may be sent to; raises TargetRefused naming the variable it is from.
+
+    Its path and query may be secret, unlike those of what is scraped, as they are shown nowhere.
+    """
+    try:
+        address = URL(url)
+        plain = checked_url(str(address.origin())) if address.raw_user is None else None
+    except (ValueError, TargetRefused):
+        plain = None
+    if plain is None:
+        raise TargetRefused(
+            "bad_url",
+            f"the address in {variable} is refused: an http or https URL without a user name, of a host that is not"
+            " link-local, is needed.",
+        )
+    return address
 
 
 class Unverified:

@@ -57,6 +57,10 @@ class Home:
         return self.path / "scenarios"
 
     @property
+    def actions(self) -> Path:
+        return self.path / "actions.jsonl"
+
+    @property
     def pointer(self) -> Path:
         return self.serving / "current"
 

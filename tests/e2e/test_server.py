@@ -16,7 +16,8 @@ from tests.pages import homes
 from tests.pages.homes import HOSTILE
 
 LINKS = (
-    "What-if", "Compare", "Plan", "Live", "Overview", "Unit cost", "Limits", "Reconciliation", "Data health",
+    "What-if", "Compare", "Plan", "Live", "Overview", "Unit cost", "Limits", "Reconciliation",
+    "Weekly review", "Data health",
 )  # fmt: skip
 CONFIG = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
 

@@ -1,0 +1,56 @@
+"""Actions of the weekly review: noted, done, never lost, and shown as they stood."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from costlib.errors import ConfigError, UnknownKey
+from costlib.review import ActionState
+from store.actions import mark, note, noted
+from store.home import Home
+
+MONDAY = datetime(2026, 11, 16, 9, tzinfo=UTC)
+
+
+@pytest.fixture
+def home(tmp_path):
+    return Home(tmp_path)
+
+
+def test_an_action_has_an_owner_a_due_date_and_the_day_it_was_said(home):
+    key = note(home, "Try  FP8 on search", "Ada", date(2026, 11, 30), MONDAY)
+    (action,) = noted(home).actions
+    assert (action.id, action.text, action.owner) == (key, "Try FP8 on search", "Ada")
+    assert (action.due, action.said_on, action.state) == (date(2026, 11, 30), MONDAY.date(), ActionState.OPEN)
+    assert action.is_late(date(2026, 12, 1))
+
+
+def test_done_and_open_again_are_lines_of_their_own_and_the_past_stays(home):
+    key = note(home, "Buy", "Ben", None, MONDAY)
+    mark(home, key, ActionState.DONE, MONDAY + timedelta(days=1))
+    mark(home, key, ActionState.OPEN, MONDAY + timedelta(days=2))
+    assert noted(home).actions[0].state is ActionState.OPEN
+    assert noted(home, until=MONDAY + timedelta(days=1)).actions[0].state is ActionState.DONE
+    assert noted(home, until=MONDAY - timedelta(days=1)).actions == ()
+    assert len(home.actions.read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(("text", "owner"), [("", "a"), ("a", "  "), ("a" * 501, "a"), ("a\x07b", "a")])
+def test_what_is_no_action_is_refused(home, text, owner):
+    with pytest.raises(ConfigError, match="1 to 500 printable"):
+        note(home, text, owner, None, MONDAY)
+
+
+def test_an_action_that_nobody_noted_cannot_be_done(home):
+    with pytest.raises(UnknownKey, match="action"):
+        mark(home, "nothing", ActionState.DONE, MONDAY)
+
+
+def test_a_line_that_cannot_be_read_is_named_and_the_others_count(home):
+    note(home, "Buy", "Ben", None, MONDAY)
+    with home.actions.open("a") as file:
+        file.write('{"id": "x"}\nnonsense\n{"id": "unknown", "state": "done", "at": "2026-11-16T09:00:00+00:00"}\n')
+    note(home, "Sell", "Ben", None, MONDAY)
+    found = noted(home)
+    assert [action.text for action in found.actions] == ["Buy", "Sell"]
+    assert [problem.split(" cannot")[0] for problem in found.problems] == [f"actions.jsonl line {n}" for n in (2, 3, 4)]
