@@ -78,7 +78,7 @@ def project(scenario: Scenario, catalog: Catalog, constants: EngineConstants | N
         )
     if wrong_answers:
         fleet("wrong_answers_usd_per_month", wrong_answers, "wrong answers x what each loses; not part of the bill")
-        warnings.append(f"wrong answers are expected to lose ${wrong_answers:,.0f} a month, beside the bill.")
+        warnings.append(f"Wrong answers are expected to lose ${wrong_answers:,.0f} a month, beside the bill.")
     if scenario.target_usd_per_mtok is not None:
         warnings += _against_target(scenario, usd_per_month, parts, fleet)
     # Idle and services are spread over input and output in proportion to what each uses: both are fully loaded.

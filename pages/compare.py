@@ -21,6 +21,6 @@ else:
         side_by_side.spend_chart(columns)
         st.caption("Bars are the projection; whiskers P10 to P90 with every guess drawn.")
     side_by_side.figures(columns)
-    side_by_side.settings(columns)
+    side_by_side.settings(columns, today)
     side_by_side.doors(columns, today)
 frame.footer(found, "Each is solved jointly against the same fleet, demand and prices.")

@@ -55,7 +55,7 @@ def ranged_bars(rows: Sequence[tuple[str, float, float, float]], palette: Palett
         "error_x": {
             "type": "data", "symmetric": False, "array": [max(0.0, high - middle) for _, middle, _, high in rows],
             "arrayminus": [max(0.0, middle - low) for _, middle, low, _ in rows],
-            "color": palette.muted, "thickness": 1.5, "width": 6,
+            "color": palette.text, "thickness": 1.5, "width": 6,
         },
         "marker": {"color": [palette.idle, *[palette.accent] * (len(rows) - 1)], "cornerradius": 2},
         "text": [short_money(middle) for _, middle, _, _ in rows], "textposition": "inside",

@@ -8,7 +8,7 @@ import streamlit as st
 
 from costlib.compare import Comparison
 from costlib.estimate import Undefined
-from costlib.lever import Values
+from costlib.lever import Lever, Values
 from costlib.levers import LEVERS
 from costlib.presets import PRESETS
 from costlib.uncertainty import Uncertainty
@@ -135,11 +135,11 @@ def _label(key: str) -> str:
     return next((lever.label for lever in LEVERS if lever.key == key), key)
 
 
-def settings(columns: Sequence[Column]) -> None:
-    """Only the levers that some scenario moves."""
+def settings(columns: Sequence[Column], today: data.Today) -> None:
+    """Only the levers that some scenario moves, as their controls spell them."""
     rows = []
     for lever in LEVERS:
-        values = [_spoken(column.settings.get(lever.key, {})) for column in columns]
+        values = [_spoken(column, lever, today) for column in columns]
         if any(values):
             rows.append([lever.label, *(value or text.UNKNOWN for value in values)])
     if rows:
@@ -149,10 +149,11 @@ def settings(columns: Sequence[Column]) -> None:
         st.caption("Every lever is at rest in all of them.")
 
 
-def _spoken(values: Values) -> str:
-    return ", ".join(
-        text.plain(value) if not isinstance(value, bool) else "on" for value in values.values() if value is not False
-    )
+def _spoken(column: Column, lever: Lever, today: data.Today) -> str:
+    if column.problem or lever.key not in column.settings:
+        return ""
+    spelt = links.params({lever.key: column.settings[lever.key]}, today.scenario, today.catalog)
+    return ", ".join("on" if value == "true" else text.plain(value) for key, value in spelt.items() if key != "v")
 
 
 def doors(columns: Sequence[Column], today: data.Today) -> None:

@@ -280,7 +280,7 @@ slices = st.builds(
 )
 periods = st.lists(slices, max_size=6, unique_by=lambda one: one.item)
 random_pairs = settings(
-    max_examples=int(os.environ.get("PERMILLION_BRIDGES", "300")),
+    max_examples=int(os.environ.get("PERMILLION_BRIDGES", "100")),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

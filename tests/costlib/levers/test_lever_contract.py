@@ -16,7 +16,7 @@ from costlib.levers import LEVERS
 from costlib.levers import lever as lever_of
 from tests.costlib.scenario_builders import AS_OF, CATALOG, bought, hosted, scenario, work
 
-MOST_COMBINED = 64
+MOST_COMBINED = 24
 ROOT = Path(__file__).resolve().parents[3]
 SCENARIOS = {
     "dense on one GPU": scenario(hosted("llama-3.1-8b", "a100-sxm-80gb", work(40))),

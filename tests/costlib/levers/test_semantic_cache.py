@@ -51,7 +51,7 @@ def test_wrong_answers_that_eat_the_saving_are_said():
     assert result.notes == ("Wrong answers are expected to lose more than the bill falls by.",)
     (warning,) = result.scenario.warnings
     lost = result.scenario.wrong_answers_usd_per_month
-    assert warning == f"wrong answers are expected to lose ${lost:,.0f} a month, beside the bill."
+    assert warning == f"Wrong answers are expected to lose ${lost:,.0f} a month, beside the bill."
 
 
 def test_the_loss_is_not_on_the_bill():
