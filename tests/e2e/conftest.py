@@ -1,7 +1,7 @@
 """Permillion as its user starts it, and Chromium to look at it. Skipped, and says so, where there is no Chromium.
 
 Playwright keeps an event loop in this thread while it runs, in which no other test could start one: the browser lives
-for one module, the server for the session.
+for one module, and so does the server.
 """
 
 import os
@@ -108,9 +108,9 @@ def dashboard_alone(port: int) -> list[str]:
     return ["-m", "streamlit", "run", str(ROOT / "app.py"), "--server.port", str(port)]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not for the session: collector and pages would go on working beside all other tests
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """`permillion up --demo`, for all tests that only look."""
+    """`permillion up --demo`, for all tests of a module that only look."""
     with started(up("--demo"), tmp_path_factory.mktemp("e2e") / "home") as running:
         yield running
 
