@@ -16,6 +16,8 @@ from costlib.workload import Workload
 from store.publish import MINUTES_KEPT
 from store.read import Snapshot
 
+# DuckDB adds floats in any order; rounded, a sum is the same every time, and with it every file made of it.
+SECONDS_DIGITS = 3
 LEAST_WINDOW_S = 60.0  # of a window that a step time may be fitted to
 ALWAYS = 1 - 1e-6  # of the time: sums of seconds are floats
 _OUTCOMES = tuple(f"requests_{outcome}_count" for outcome in ("stop", "length", "abort", "error"))
@@ -57,8 +59,8 @@ def server_uses(
                 labels=dict(server["labels"]) if server is not None else {},
                 gpus_count=gpus.get(deployment),
                 engines_count=max(1, round(_number(row["coverage_s"]) / max(1.0, _number(row["observed_s"])))),
-                observed_s=_number(row["coverage_s"]),
-                busy_s=_number(row["busy_s"]),
+                observed_s=round(_number(row["coverage_s"]), SECONDS_DIGITS),
+                busy_s=round(_number(row["busy_s"]), SECONDS_DIGITS),
                 first_at=first,
                 last_at=None if last is None else last + pd.Timedelta(hours=1),
                 computed_prompt_tokens=_count(row["computed_prompt_tokens"]),
