@@ -9,11 +9,14 @@ from tempfile import TemporaryDirectory
 from collectors.importer import import_files
 from collectors.sample import usage_hours
 from collectors.sample_bill import bill_csv
+from costlib.allocation import CENT
 from costlib.errors import ConfigError
 from costlib.scenario_file import ScenarioFile
 from store.catalog_files import SAMPLE_SCENARIO, load_scenario
 from store.home import Home
-from store.records import ImportReceipt, ImportStatus
+from store.ledger import write
+from store.read import snapshot_of
+from store.records import ImportReceipt, ImportStatus, LedgerEntry, LedgerKind
 from store.writer import Writer
 
 
@@ -32,7 +35,7 @@ def sample_file(today: datetime) -> ScenarioFile:
 
 
 def load_demo(home: Home, clock: Callable[[], datetime]) -> DemoLoaded:
-    """Eight weeks of the sample fleet up to the last full hour. Again: the hours and the bill are replaced.
+    """Seventeen weeks of the sample fleet up to the last full hour. Again: the hours and the bill are replaced.
 
     Raises    ConfigError when the home holds real data, which sample data must not be added to
     """
@@ -48,4 +51,27 @@ def load_demo(home: Home, clock: Callable[[], datetime]) -> DemoLoaded:
         (receipt,) = import_files([bill], home, is_sample=True, clock=clock)
     if receipt.status is ImportStatus.REFUSED:
         raise ConfigError(f"the sample bill was refused: {receipt.detail}")
+    _invoice(home, clock)
     return DemoLoaded(hours_count=rows.num_rows, usage_to=end, bill=receipt)
+
+
+def _invoice(home: Home, clock: Callable[[], datetime]) -> None:
+    """What the sample's provider invoiced for the newest month that is over: its charges, in whole cents."""
+    with snapshot_of(home) as snapshot:
+        months = snapshot.months()
+        final = months[months["state"] == "final"].to_dict("records")
+        known = {(one.month, one.provider, one.amount) for one in snapshot.ledger()}
+    entries = [
+        LedgerEntry(
+            kind=LedgerKind.INVOICE,
+            month=row["month"],
+            provider=row["provider"],
+            billing_account=row["billing_account"],
+            currency=row["currency"],
+            amount=row["billed"].quantize(CENT),
+            text="Sample data",
+            owner="permillion demo",
+        )
+        for row in final[-1:]
+    ]
+    write(home, [one for one in entries if (one.month, one.provider, one.amount) not in known], clock)

@@ -1,9 +1,9 @@
 """The sample fleet's bill: FOCUS 1.2 rows for whole days, which tie to its GPU-hours and list price.
 
-A month as a small fleet has it: one deployment's nodes under a savings plan that was bought a node too large, one on
-spot, one on demand at a negotiated price, a node that nobody tagged, and what stands around GPUs: hosts, storage,
-traffic, support, tax and a credit. The plan is paid by the day, so every day costs the same on either basis but for
-the lines of the first of a month.
+A month as a small fleet has it: one deployment's nodes under a savings plan that nights do not use up, and on demand
+above it; one on spot, one on demand at a negotiated price, a node that nobody tagged, and what stands around GPUs:
+hosts, storage, traffic, support, tax and credits. The plan is paid by the day, so every day costs the same on either
+basis.
 """
 
 import csv
@@ -12,21 +12,31 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from io import StringIO
-from math import ceil
 
-from collectors.sample import WEEKS, solved
+import numpy as np
+
+from collectors.sample import NODE_GPUS_COUNT, WEEKS, served
+from collectors.sample_story import (
+    DOCUMENTS,
+    LIST_PRICE_BEFORE,
+    SERVICE_CREDIT,
+    SERVICE_CREDIT_WEEKDAY,
+    SUPPORT,
+    newest_monday,
+)
 from costlib.allocation import CENT
 from costlib.project import usd_per_gpu_hour
 from costlib.scenario import SelfHosted
 from costlib.scenario_file import ScenarioFile
 from costlib.units import HOURS_PER_DAY
 
-GPUS_PER_NODE = 8
-INSTANCE_TYPES = {8: "gpu_8x_h100_sxm5", 2: "gpu_2x_h100_sxm5"}  # by GPUs of a node
+INSTANCE_TYPES = {4: "gpu_4x_h100_sxm5", 2: "gpu_2x_h100_sxm5", 1: "gpu_1x_h100_sxm5"}  # by GPUs of a node
+DEARER_GPUS_COUNT = 2  # of the nodes whose list price rose
 PLAN_ID = "sample-plan-0001"
-PLAN_NODES = 4  # that the savings plan was bought for
-SPOT_DEPLOYMENT, PLAN_DEPLOYMENT = "doc-extraction", "support-copilot"
+PLAN_NODES = 3  # that the savings plan pays for, at any hour
+SPOT_DEPLOYMENT, PLAN_DEPLOYMENT = DOCUMENTS, SUPPORT
 # What is paid of the list price.
 NEGOTIATED, PLANNED, SPOT = Decimal("0.92"), Decimal("0.70"), Decimal("0.50")
 TAX = Decimal("0.04")
@@ -46,47 +56,74 @@ Row = dict[str, object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One machine of the sample fleet, which runs all day."""
+    """One machine of the sample fleet."""
 
     name: str
-    usd_per_gpu_hour: Decimal  # list
+    usd_per_gpu_hour: Decimal  # list, as it is now
+    gpus_count: int
     paid: Decimal = NEGOTIATED  # of list
-    gpus_count: int = GPUS_PER_NODE
     tags: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """The nodes of one deployment, the one that runs longest first, and the hours of each day that each runs."""
+
+    nodes: tuple[Node, ...]
+    hours_by_day: np.ndarray  # (days, nodes)
 
 
 def bill_csv(file: ScenarioFile, end: datetime, weeks: int = WEEKS) -> str:
     """The sample bill in FOCUS 1.2 columns, for the whole days of the `weeks` before `end`."""
     text = StringIO()
-    writer = csv.DictWriter(text, BILL_COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
-    fleet = nodes(file)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(BILL_COLUMNS)
     last = end.replace(hour=0, minute=0, second=0, microsecond=0)
-    for day in range(weeks * 7, 0, -1):
-        writer.writerows(_day_of_bill(fleet, last - timedelta(days=day)))
+    first, monday = last - timedelta(weeks=weeks), newest_monday(end)
+    fleet = pools(file, first, weeks * 7)
+    for number in range(weeks * 7):
+        rows = _day_of_bill(fleet, number, first + timedelta(days=number), monday)
+        writer.writerows([row.get(name, "") for name in BILL_COLUMNS] for row in rows)
     return text.getvalue()
 
 
-def nodes(file: ScenarioFile) -> tuple[Node, ...]:
-    """Whole nodes of eight for each deployment, and one of two GPUs that belongs to nobody."""
+def pools(file: ScenarioFile, first: datetime, days: int) -> tuple[Pool, ...]:
+    """The nodes that ran each deployment's replicas on the `days` from `first`, and a GPU that is nobody's."""
     found = []
     for deployment in file.today.deployments:
-        _, priced = solved(file, deployment)
+        key, running = deployment.key, np.zeros(days * HOURS_PER_DAY, np.int64)
+        for part in served(file, deployment, first, len(running)):
+            running[part.hours] = part.replicas_count * part.hosted.serving.gpus_count // NODE_GPUS_COUNT[key]
         assert isinstance(deployment.supply, SelfHosted)
         price = Decimal(str(usd_per_gpu_hour(deployment.supply.purchase, file.today, file.catalog)))
-        paid = {PLAN_DEPLOYMENT: PLANNED, SPOT_DEPLOYMENT: SPOT}.get(deployment.key, NEGOTIATED)
-        tags = (("deployment", deployment.key), ("product", deployment.product))
-        found += [
-            Node(name=f"{deployment.key}-{number + 1}", usd_per_gpu_hour=price, paid=paid, tags=tags)
-            for number in range(ceil(priced.gpus_count / GPUS_PER_NODE))
-        ]
-    return (*found, Node(name="gpu-17", usd_per_gpu_hour=found[0].usd_per_gpu_hour, gpus_count=2))
+        tags = (("deployment", key), ("product", deployment.product))
+        nodes = tuple(
+            Node(name=f"{key}-{number + 1}", usd_per_gpu_hour=price, gpus_count=NODE_GPUS_COUNT[key],
+                 paid=_paid(key, number), tags=tags)
+            for number in range(running.max())
+        )  # fmt: skip
+        is_on = running[:, None] > np.arange(len(nodes))
+        found.append(Pool(nodes=nodes, hours_by_day=is_on.reshape(days, HOURS_PER_DAY, -1).sum(axis=1)))
+    nobodys = Node(name="gpu-17", usd_per_gpu_hour=price, gpus_count=1)
+    return (*found, Pool(nodes=(nobodys,), hours_by_day=np.full((days, 1), HOURS_PER_DAY)))
 
 
-def _day_of_bill(fleet: Sequence[Node], day: datetime) -> Iterator[Row]:
+def _paid(key: str, number: int) -> Decimal:
+    if key == PLAN_DEPLOYMENT and number < PLAN_NODES:
+        return PLANNED
+    return SPOT if key == SPOT_DEPLOYMENT else NEGOTIATED
+
+
+def _day_of_bill(fleet: Sequence[Pool], number: int, day: datetime, monday: datetime) -> Iterator[Row]:
+    ran = [
+        (node, int(hours))
+        for pool in fleet
+        for node, hours in zip(pool.nodes, pool.hours_by_day[number], strict=True)
+        if hours
+    ]
     charges = [
-        *(_node_day(day, node) for node in fleet),
-        *_plan_day(day, [node for node in fleet if node.paid == PLANNED]),
+        *(_node_day(day, node, hours, day < monday) for node, hours in ran),
+        *_plan_day(day, [(node, hours) for node, hours in ran if node.paid == PLANNED]),
         _charge(day, "Virtual machines", "Compute", Decimal("28.80"), "3 x CPU node for gateway and monitoring"),
         _charge(day, "Block storage", "Storage", Decimal("38.40"), "model weights and images"),
         _charge(day, "Data transfer", "Networking", Decimal("12.75"), "traffic to the internet"),
@@ -100,10 +137,16 @@ def _day_of_bill(fleet: Sequence[Node], day: datetime) -> Iterator[Row]:
     if day.day == 1:
         credit = _charge(day, "Committed spend credit", "Other", CREDIT_PER_MONTH, "monthly credit", "Credit")
         yield {**credit, "ChargeFrequency": "Recurring"}
+    if day == monday + timedelta(days=SERVICE_CREDIT_WEEKDAY):
+        credit = _charge(day, "Service credit", "Other", SERVICE_CREDIT, "credit for an outage of storage", "Credit")
+        yield {**credit, "ChargeFrequency": "One-Time"}
 
 
-def _node_day(day: datetime, node: Node) -> Row:
-    listed = node.usd_per_gpu_hour * node.gpus_count * HOURS_PER_DAY
+def _node_day(day: datetime, node: Node, hours: int, is_before: bool) -> Row:
+    price = node.usd_per_gpu_hour
+    if is_before and node.gpus_count == DEARER_GPUS_COUNT:
+        price *= LIST_PRICE_BEFORE
+    listed = price * node.gpus_count * hours
     paid = listed * node.paid
     row = _charge(day, "GPU instances", "Compute", paid, f"{node.gpus_count} x GPU node")
     if node.paid == PLANNED:
@@ -111,29 +154,34 @@ def _node_day(day: datetime, node: Node) -> Row:
         row |= bought | _plan("Used")
     elif node.paid == SPOT:
         row["PricingCategory"] = "Dynamic"
-    return row | {
-        "ListCost": listed,
+    quantities = {"PricingQuantity": hours, "ConsumedQuantity": hours}
+    return row | _of_node(node) | quantities | {"ListCost": listed}
+
+
+@lru_cache
+def _of_node(node: Node) -> Row:
+    size = {"GpuCount": node.gpus_count, "InstanceType": INSTANCE_TYPES[node.gpus_count]}
+    return {
         "ResourceId": f"sample-node/{node.name}",
         "ResourceName": node.name,
         "ResourceType": "Instance",
-        "PricingQuantity": HOURS_PER_DAY,
         "PricingUnit": "Hours",
-        "ConsumedQuantity": HOURS_PER_DAY,
         "ConsumedUnit": "Hours",
-        "SkuPriceDetails": json.dumps(
-            {"GpuCount": node.gpus_count, "InstanceType": INSTANCE_TYPES[node.gpus_count]}, sort_keys=True
-        ),
+        "SkuPriceDetails": json.dumps(size, sort_keys=True),
         "Tags": json.dumps(dict(node.tags)) if node.tags else "",
     }
 
 
-def _plan_day(day: datetime, covered: Sequence[Node]) -> Iterator[Row]:
+def _plan_day(day: datetime, covered: Sequence[tuple[Node, int]]) -> Iterator[Row]:
     """What the savings plan costs the day, and the part of it that no node used."""
-    one = covered[0].usd_per_gpu_hour * PLANNED * GPUS_PER_NODE * HOURS_PER_DAY
+    (node, _), used = covered[0], sum(hours for _, hours in covered)
+    an_hour, owned = node.usd_per_gpu_hour * PLANNED * node.gpus_count, PLAN_NODES * HOURS_PER_DAY
     plan = {"ResourceId": PLAN_ID, "ResourceType": "Savings plan"}
-    bought = _charge(day, "GPU instances", "Compute", one * PLAN_NODES, "savings plan, 1 year, paid daily", "Purchase")
+    bought = _charge(day, "GPU instances", "Compute", an_hour * owned, "savings plan, 1 year, paid daily", "Purchase")
     yield bought | plan | _plan("") | {"EffectiveCost": Decimal(0), "ChargeFrequency": "Recurring"}
-    unused = _charge(day, "GPU instances", "Compute", one * (PLAN_NODES - len(covered)), "savings plan not used")
+    if used == owned:
+        return
+    unused = _charge(day, "GPU instances", "Compute", an_hour * (owned - used), "savings plan not used")
     nothing = dict.fromkeys(("BilledCost", "ListCost", "ContractedCost"), Decimal(0))
     yield unused | plan | _plan("Unused") | nothing | {"PricingCategory": "Committed"}
 
@@ -150,28 +198,34 @@ def _plan(status: str) -> Row:
 def _charge(
     day: datetime, service: str, category: str, cost: Decimal, description: str, charge_category: str = "Usage"
 ) -> Row:
-    month = day.replace(day=1)
-    next_month = (month + timedelta(days=32)).replace(day=1)
     return {
+        **_of_day(day),
         **dict.fromkeys(("BilledCost", "EffectiveCost", "ListCost", "ContractedCost"), cost),
         "BillingCurrency": "USD",
-        "BillingPeriodStart": _iso(month),
-        "BillingPeriodEnd": _iso(next_month),
-        "ChargePeriodStart": _iso(day),
-        "ChargePeriodEnd": _iso(day + timedelta(days=1)),
         "ChargeCategory": charge_category,
         "ChargeDescription": f"Sample: {description}",
         "ChargeFrequency": "Usage-Based",
         "ProviderName": "Sample Cloud",
         "PublisherName": "Sample Cloud",
         "InvoiceIssuerName": "Sample Cloud",
-        "InvoiceId": f"SAMPLE-{month:%Y-%m}",
         "BillingAccountId": "sample-0001",
         "BillingAccountName": "Sample account",
         "RegionId": "sample-1",
         "ServiceCategory": category,
         "ServiceName": service,
         "PricingCategory": "" if charge_category in ("Tax", "Credit") else "Standard",
+    }
+
+
+@lru_cache
+def _of_day(day: datetime) -> Row:
+    month = day.replace(day=1)
+    return {
+        "BillingPeriodStart": _iso(month),
+        "BillingPeriodEnd": _iso((month + timedelta(days=32)).replace(day=1)),
+        "ChargePeriodStart": _iso(day),
+        "ChargePeriodEnd": _iso(day + timedelta(days=1)),
+        "InvoiceId": f"SAMPLE-{month:%Y-%m}",
     }
 
 

@@ -7,8 +7,9 @@ import pytest
 
 from collectors.base import CollectContext, Target
 from collectors.demo import sample_file
-from collectors.sample import WEEKS, hourly_rates, solved, usage_hours, week_curve
+from collectors.sample import WEEKS, hourly_rates, served, solved, usage_hours, week_curve
 from collectors.sample_live import gpu_pages, live_pages
+from collectors.sample_story import GROWTH_PER_WEEK
 from collectors.sources import dcgm, vllm
 
 END = datetime(2026, 11, 21, 8, tzinfo=UTC)
@@ -37,7 +38,7 @@ def test_an_hour_is_shaped_the_same_whatever_the_window() -> None:
     assert ratios == pytest.approx(ratios[0])
 
 
-def test_eight_weeks_of_hours_end_where_they_should_without_a_hole(hours: list[dict]) -> None:
+def test_seventeen_weeks_of_hours_end_where_they_should_without_a_hole(hours: list[dict]) -> None:
     by_key = defaultdict(list)
     for row in hours:
         by_key[row["target_key"]].append(row["bin_start"])
@@ -86,7 +87,20 @@ def test_the_weeks_curve_has_the_mean_and_the_peak_of_the_scenario(deployment) -
 def test_the_last_weeks_mean_rate_is_the_scenarios(deployment) -> None:
     rates = hourly_rates(deployment, END - timedelta(weeks=WEEKS), WEEKS * 168)
     assert rates[-168:].mean() == pytest.approx(deployment.workload.requests_per_s, rel=0.02)
-    assert rates[-168:].mean() > rates[:168].mean(), "it grows"
+    is_growing = GROWTH_PER_WEEK[deployment.key] > 0
+    assert (rates[-168:].mean() > rates[:168].mean()) == is_growing, "some products grow, and one shrinks"
+
+
+@by_deployment
+def test_replicas_follow_demand_and_at_the_peak_are_those_of_the_live_fleet(deployment) -> None:
+    """The newest Monday to Friday: no jump from the history's busy hours to the live replay, which is one."""
+    found = served(FILE, deployment, END - timedelta(days=5), 5 * 24)
+    _, priced = solved(FILE, deployment)
+    assert max(part.replicas_count.max() for part in found) == priced.replicas_count
+    (newest,) = found
+    assert newest.deployment == deployment, "served as the scenario says"
+    most = newest.replica.capacity_requests_per_s * newest.replicas_count
+    assert (newest.requests_per_s <= most).all()
 
 
 # Live pages -----------------------------------------------------------------------------------------------------------

@@ -4,15 +4,16 @@ import csv
 import json
 from collections import defaultdict
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from io import StringIO
 
 import pytest
 
 from collectors.demo import sample_file
-from collectors.sample import WEEKS, solved
+from collectors.sample import WEEKS, usage_hours
 from collectors.sample_bill import BILL_COLUMNS, bill_csv
+from collectors.sample_story import LIST_PRICE_BEFORE, SERVICE_CREDIT, newest_monday
 from costlib.billing import MONEY_COLUMNS
 from costlib.project import usd_per_gpu_hour
 
@@ -41,12 +42,30 @@ def of(deployment) -> Callable[[dict[str, str]], bool]:
 
 
 @pytest.mark.parametrize("deployment", FLEET, ids=lambda d: d.key)
-def test_list_cost_is_gpu_hours_times_the_scenarios_price_exactly(bill: Rows, deployment) -> None:
-    _, priced = solved(FILE, deployment)
+def test_list_cost_is_gpu_hours_of_the_metrics_times_the_scenarios_price_exactly(bill: Rows, deployment) -> None:
+    """From the newest whole week on: nodes of two were cheaper before."""
     price = Decimal(str(usd_per_gpu_hour(deployment.supply.purchase, FILE.today, FILE.catalog)))
-    mine = list(filter(of(deployment), bill))
-    assert total(mine, "ListCost") == priced.gpus_count * price * 24 * DAYS
-    assert len(mine) * 8 == priced.gpus_count * DAYS, "whole nodes of eight"
+    first = newest_monday(END).replace(tzinfo=None)
+    hours = sum(
+        Decimal(str(row["coverage_s"])) / 3600 * deployment.supply.serving.gpus_count
+        for row in usage_hours(FILE, END).to_pylist()
+        if row["target_key"] == deployment.key and first <= row["bin_start"] < first + timedelta(days=12)
+    )
+    mine = [row for row in filter(of(deployment), bill) if row["ChargePeriodStart"] >= f"{first:%Y-%m-%d}"]
+    assert sum(row_gpus(row) * Decimal(row["PricingQuantity"]) for row in mine) == hours > 0
+    assert total(mine, "ListCost") == hours * price
+
+
+def test_before_the_newest_whole_week_nodes_of_two_were_cheaper(bill: Rows) -> None:
+    prices = defaultdict(set)
+    for row in where(bill, ResourceType="Instance"):
+        is_before = row["ChargePeriodStart"] < f"{newest_monday(END):%Y-%m-%d}"
+        price = Decimal(row["ListCost"]) / Decimal(row["PricingQuantity"]) / row_gpus(row)
+        prices[row_gpus(row), is_before].add(price)
+    assert {len(found) for found in prices.values()} == {1}
+    one = {key: found.pop() for key, found in prices.items()}
+    assert one[2, True] == one[2, False] * LIST_PRICE_BEFORE
+    assert one[1, True] == one[1, False] == one[4, True] == one[4, False] == one[2, False]
 
 
 def test_a_node_is_listed_above_what_was_negotiated_and_that_above_what_was_committed(bill: Rows) -> None:
@@ -76,20 +95,33 @@ def test_billed_and_effective_are_the_same_on_every_day(bill: Rows) -> None:
         assert total(day) == total(day, "EffectiveCost")
 
 
-def test_every_day_is_billed_alike_but_for_the_first_of_a_month(bill: Rows) -> None:
+def test_weekends_cost_less_and_no_two_weeks_the_same(bill: Rows) -> None:
     by_day: dict[str, Decimal] = defaultdict(Decimal)
     for row in bill:
         by_day[row["ChargePeriodStart"]] += Decimal(row["BilledCost"])
     assert len(by_day) == DAYS
     assert max(by_day) == "2026-11-20T00:00:00Z", "whole days only"
-    assert len({cost for day, cost in by_day.items() if "-01T" not in day}) == 1
+    before = [day for day in by_day if day < f"{newest_monday(END):%Y-%m-%d}" and "-01T" not in day]
+    is_weekend = {day: datetime.fromisoformat(day).weekday() >= 5 for day in before}
+    assert max(by_day[day] for day in before if is_weekend[day]) < min(
+        by_day[day] for day in before if not is_weekend[day]
+    )
+    weeks: dict[date, Decimal] = defaultdict(Decimal)
+    for day, cost in by_day.items():
+        weeks[newest_monday(datetime.fromisoformat(day)).date()] += cost
+    assert len(set(weeks.values())) == len(weeks) == WEEKS + 1
 
 
-def test_a_month_is_its_days_with_one_support_fee_and_one_credit(bill: Rows) -> None:
+def test_a_month_has_one_support_fee_and_one_credit(bill: Rows) -> None:
     october = where(bill, BillingPeriodStart="2026-10-01T00:00:00Z")
     assert [Decimal(row["BilledCost"]) for row in where(october, ChargeCategory="Credit")] == [Decimal(-1500)]
     assert [Decimal(row["BilledCost"]) for row in where(october, ServiceName="Support")] == [Decimal(950)]
-    assert total(october) == 31 * total(where(october, ChargePeriodStart="2026-10-02T00:00:00Z")) - 1500 + 950
+
+
+def test_the_service_credit_is_of_the_newest_whole_week(bill: Rows) -> None:
+    (credit,) = where(bill, ServiceName="Service credit")
+    assert (credit["ChargePeriodStart"], credit["ChargeCategory"]) == ("2026-11-12T00:00:00Z", "Credit")
+    assert Decimal(credit["BilledCost"]) == SERVICE_CREDIT
 
 
 def test_one_node_belongs_to_nobody(bill: Rows) -> None:

@@ -25,7 +25,7 @@ def test_the_documented_file_is_read_whole_and_has_every_key(tmp_path: Path):
     breach, anomaly, idle = load_rules(Home(tmp_path))
     assert (breach.scope, breach.above_ratio, breach.clear_below_ratio) == ("Support copilot", 0.5, 0.4)
     assert (breach.to, breach.url_variable) == ((Way.LOG, Way.WEBHOOK, Way.PAGE), "PERMILLION_WEBHOOK")
-    assert (anomaly.to, anomaly.clear_below_ratio) == ((Way.LOG, Way.PAGE), 500)
+    assert (anomaly.to, anomaly.clear_below_ratio) == ((Way.LOG, Way.PAGE), 200)
     assert idle.to == (Way.PAGE,)
     assert {key for block in tomllib.loads(DEMO.read_text(encoding="utf-8"))["alert"] for key in block} == ALERT_KEYS
 

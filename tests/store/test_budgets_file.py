@@ -9,7 +9,16 @@ import pytest
 from costlib.budget import Phasing
 from costlib.errors import ConfigError
 from costlib.forecast import Driver
-from store.budgets_file import BUDGET_KEYS, STEP_KEYS, budgets_from, load_budgets, load_steps, steps_from
+from store.budgets_file import (
+    BUDGET_KEYS,
+    STEP_KEYS,
+    Planned,
+    budgets_from,
+    load_budgets,
+    load_steps,
+    planned,
+    steps_from,
+)
 from store.home import Home
 
 DEMO = Path(__file__).parents[2] / "data" / "demo" / "budgets.toml"
@@ -25,15 +34,33 @@ def test_a_home_without_the_file_has_no_budgets(tmp_path: Path):
     assert load_budgets(Home(tmp_path)) == ()
 
 
+def test_beside_sample_data_the_samples_budgets_stand_until_there_is_a_file(tmp_path: Path):
+    home = Home(tmp_path)
+    assert planned(home, is_sample=False) == Planned()
+    found = planned(home, is_sample=True)
+    assert (found.is_sample, len(found.budgets), len(found.steps)) == (True, 5, 3)
+    (tmp_path / "budgets.toml").write_text("", encoding="utf-8")
+    assert planned(home, is_sample=True) == Planned()
+
+
+@pytest.mark.parametrize("text", ["[[budget]]\namount = 5.5", "[[budget", "[[stop]]\nday = 1"])
+def test_a_broken_file_is_no_budget_with_its_reason(tmp_path: Path, text: str):
+    (tmp_path / "budgets.toml").write_text(text, encoding="utf-8")
+    found = planned(Home(tmp_path), is_sample=True)
+    assert (found.budgets, found.steps) == ((), ())
+    assert found.problem.startswith("budgets.toml is not used: ")
+
+
 def test_the_documented_file_is_read_whole_and_has_every_key(tmp_path: Path):
     (tmp_path / "budgets.toml").write_text(DEMO.read_text(encoding="utf-8"), encoding="utf-8")
-    everything, copilot, search, both = load_budgets(Home(tmp_path))
-    assert (everything.scope, everything.amount, everything.last_month) == (("", ""), Decimal(190_000), "2027-03")
+    everything, copilot, search, both, documents = load_budgets(Home(tmp_path))
+    assert (everything.scope, everything.amount, everything.last_month) == (("", ""), Decimal(75_000), "2035-12")
     assert (copilot.phasing, copilot.weekday_weights[5], copilot.last_month) == (Phasing.WEEKDAY, 0.4, None)
     assert (search.scope, len(search.listed), search.last_month) == (("", "search"), 30, "2026-11")
     assert both.scope == ("Search answers", "search")
+    assert (documents.scope, documents.amount) == (("Document extraction", ""), 20_000)
     ends, cheaper, licence = load_steps(Home(tmp_path))
-    assert (ends.key, ends.on, ends.amount, str(ends.until)) == ("Support copilot", Driver.COST, 310, "2027-03-01")
+    assert (ends.key, ends.on, ends.amount, str(ends.until)) == ("Support copilot", Driver.COST, 250, "2027-03-01")
     assert (cheaper.on, cheaper.token_class, cheaper.times_ratio) == (Driver.PRICE, "output", 0.5)
     assert (licence.is_once, licence.amount) == (True, 4000)
     doc = tomllib.loads(DEMO.read_text(encoding="utf-8"))
