@@ -1,10 +1,9 @@
 """A stack of levers against today: solved jointly, attributed fairly, cash apart from capacity."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from math import factorial, prod
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from costlib.estimate import Undefined
 from costlib.evidence import Evaluation, accepted_of_all, least_accepted_fraction
 from costlib.fleet_cost import usd_per_month
 from costlib.floor import least_usd_per_month
-from costlib.lever import Refusal, Values
+from costlib.lever import Lever, Refusal, Values
 from costlib.levers import LEVERS
 from costlib.levers import lever as lever_of
 from costlib.project import project
@@ -149,9 +148,8 @@ def compare(
     Source     Shapley 1953; Castro et al. 2009 (sampling); domain_math §9
     """
     checked = {key: lever_of(key).check_values(values, today, catalog) for key, values in settings.items()}
-    pulled, refusals = _pulled(today, checked, catalog)
+    after_scenario, pulled, refusals = pull(today, checked, catalog)
     edited = {key: checked[key] for key in pulled}
-    after_scenario = apply_levers(today, edited, catalog)
     before, after = project(today, catalog, constants), project(after_scenario, catalog, constants)
 
     orders = None if len(pulled) <= MOST_EXACT else _sampled_orders(pulled)
@@ -191,16 +189,38 @@ def compare(
     )
 
 
-def apply_levers(today: Scenario, settings: Mapping[str, Values], catalog: Catalog) -> Scenario:
-    """`today` after these levers' edits, in stage order; checked values in, a plain scenario out."""
+def pull(
+    today: Scenario, checked: Mapping[str, Values], catalog: Catalog
+) -> tuple[Scenario, tuple[str, ...], tuple[tuple[str, Refusal], ...]]:
+    """Levers applied in stage order, each seen after those before it; those that refuse are left out.
+
+    Returns    the scenario they make; the keys of those pulled; why the others cannot be
+    Valid for  values that passed `check_values`; levers at rest are neither pulled nor refused
+    Raises     DomainError where an edit contradicts the scenario it finds
+    """
     scenario = today
-    for lever in LEVERS:
-        if lever.key in settings and not lever.is_neutral(settings[lever.key]):
-            scenario = lever.apply(scenario, settings[lever.key], catalog)
-    applied: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = tuple(
-        (key, tuple(sorted(values.items()))) for key, values in sorted(settings.items())
-    )
-    return replace(scenario, applied=applied) if applied else scenario
+    pulled: list[str] = []
+    refusals: list[tuple[str, Refusal]] = []
+    for lever in _moved(checked):
+        if refusal := lever.refuse(scenario, checked[lever.key], catalog):
+            refusals.append((lever.key, refusal))
+        else:
+            pulled.append(lever.key)
+            scenario = lever.apply(scenario, checked[lever.key], catalog)
+    return scenario, tuple(pulled), tuple(refusals)
+
+
+def apply_levers(today: Scenario, checked: Mapping[str, Values], catalog: Catalog) -> Scenario:
+    """`today` after levers that `pull` let through, their values drawn anew: none is asked whether it can be."""
+    scenario = today
+    for lever in _moved(checked):
+        scenario = lever.apply(scenario, checked[lever.key], catalog)
+    return scenario
+
+
+def _moved(checked: Mapping[str, Values]) -> Iterator[Lever]:
+    """Those that are not at rest, in the order that they are applied in."""
+    return (lever for lever in LEVERS if lever.key in checked and not lever.is_neutral(checked[lever.key]))
 
 
 def shapley(players: Sequence[str], value: Callable[[Subset], float]) -> dict[str, float]:
@@ -222,24 +242,6 @@ def shapley(players: Sequence[str], value: Callable[[Subset], float]) -> dict[st
     return shares
 
 
-def _pulled(
-    today: Scenario, checked: Mapping[str, Values], catalog: Catalog
-) -> tuple[list[str], tuple[tuple[str, Refusal], ...]]:
-    """Levers that can be pulled, in stage order, each seen after those before it; and why others cannot."""
-    refusals: list[tuple[str, Refusal]] = []
-    pulled: list[str] = []
-    so_far = today
-    for lever in LEVERS:
-        if lever.key not in checked or lever.is_neutral(checked[lever.key]):
-            continue
-        if refusal := lever.refuse(so_far, checked[lever.key], catalog):
-            refusals.append((lever.key, refusal))
-        else:
-            pulled.append(lever.key)
-            so_far = lever.apply(so_far, checked[lever.key], catalog)
-    return pulled, tuple(refusals)
-
-
 def _sampled_orders(players: Sequence[str]) -> list[tuple[str, ...]]:
     """Orders to average over, each with its reverse: what is lost of one end is won at the other."""
     chance = np.random.default_rng(0)
@@ -247,18 +249,19 @@ def _sampled_orders(players: Sequence[str]) -> list[tuple[str, ...]]:
     return [order for one in drawn for order in (one, one[::-1])]
 
 
-def _subsets(pulled: Sequence[str], orders: list[tuple[str, ...]] | None) -> set[Subset]:
-    """Whose cost is needed: each lever alone and each pair, and what the orders pass through."""
-    if orders is None:
-        return {frozenset(subset) for size in range(len(pulled) + 1) for subset in combinations(pulled, size)}
-    few = {frozenset(subset) for size in (1, 2) for subset in combinations(pulled, size)}
-    return few | {frozenset(order[:end]) for order in orders for end in range(len(order) + 1)}
+def _subsets(pulled: Sequence[str], orders: list[tuple[str, ...]] | None) -> list[Subset]:
+    """Whose cost is needed: each lever alone and each pair, and what the orders pass through. In an order that is the
+    same every time, as sums of floats are only then."""
+    sizes = range(len(pulled) + 1) if orders is None else (1, 2)
+    found = [subset for size in sizes for subset in combinations(pulled, size)]
+    found += [order[:end] for order in orders or () for end in range(len(order) + 1)]
+    return list(dict.fromkeys(map(frozenset, found)))
 
 
 def _costs(
     today: Scenario,
     edited: Mapping[str, Values],
-    subsets: set[Subset],
+    subsets: Sequence[Subset],
     catalog: Catalog,
     constants: EngineConstants | None,
 ) -> dict[Subset, float]:

@@ -155,6 +155,9 @@ class Release:
             spans = table.flags.get(bare, ())
             if any(version(span.first) <= version(self.name) <= version(span.last or span.first) for span in spans):
                 return HAS_IT
+            if version(self.name) < version(table.unseen_from):
+                why = f"vLLM {self.name} has it not; {table.frontend_release} has it"
+                return self._verdict(table.flags, bare) if spans else Verdict(standing=Standing.ABSENT, why=why)
             return Verdict(
                 standing=Standing.UNCHECKED,
                 why=f"options of the front end cannot be read from the source of {self.name}; "
@@ -172,8 +175,9 @@ class Release:
 
     def nearest(self, name: str) -> str:
         """The option that this release has and that is spelt most like it; empty when none is."""
-        known = {flag for flag in (*self.table.flags, *self.table.frontend, *self.table.gone) if len(flag) < 80}
-        return next(iter(get_close_matches(name[:80], sorted(known), n=1, cutoff=0.75)), "")
+        known = {flag for flag in (*self.table.flags, *self.table.frontend) if len(flag) < 80}
+        alike = get_close_matches(name[:80], sorted(known), n=5, cutoff=0.75)
+        return next((flag for flag in alike if self.flag(flag).standing is not Standing.ABSENT), "")
 
     def _verdict(self, spans_of: Spans, name: str) -> Verdict:
         spans = spans_of.get(name)

@@ -61,9 +61,9 @@ class Translation:
 
 @dataclass(slots=True)
 class _Written:
-    """The new command while it is put together: options in order, JSON ones gathered by key."""
+    """The new command while it is put together: options in order, some given several times; JSON ones by key."""
 
-    plain: dict[str, list[str]]
+    plain: dict[str, list[list[str]]]
     jsons: dict[str, dict[str, Any]]
 
 
@@ -87,8 +87,10 @@ def translate(text: str, release: Release) -> Translation:
     model = next((values[0] for name, values in given if name == "--model" and values), model)
     words = ["vllm", "serve", *([model] if model else [])]
     for name in {**written.plain, **written.jsons}:
-        body = written.jsons.get(name)
-        words += [name, json.dumps(body, separators=(",", ":"))] if body is not None else [name, *written.plain[name]]
+        for values in written.plain.get(name, ()):
+            words += [name, *values]
+        if name in written.jsons:
+            words += [name, json.dumps(written.jsons[name], separators=(",", ":"))]
     return Translation(release=release.name, words=tuple(words), options=rows)
 
 
@@ -98,6 +100,7 @@ def _translated(name: str, values: list[str], release: Release, written: _Writte
     base = name.partition(".")[0]
     verdict = release.flag(base)
     gone = table.gone.get(base)
+    unsaid = table.gone.get(f"--{base.removeprefix(NO)}") if base.startswith(NO) else None
     if base == "--model":
         yield Translated(given=given, becomes=values[0] if values else "", fate=Fate.KEPT, why="it stands first now")
     elif verdict.standing is Standing.ABSENT and gone is not None:
@@ -106,6 +109,8 @@ def _translated(name: str, values: list[str], release: Release, written: _Writte
             return
         becomes = _replaced(gone.into, gone.json, gone.was, values, written) if gone.into else ""
         yield Translated(given=given, becomes=becomes, fate=Fate.CHANGED if gone.into else Fate.GONE, why=gone.says)
+    elif verdict.standing is Standing.ABSENT and unsaid is not None:
+        yield Translated(given=given, becomes="", fate=Fate.GONE, why=unsaid.says)
     elif verdict.standing is Standing.ABSENT and base not in table.flags and base not in table.frontend:
         near = release.nearest(base)
         hint = f"; {near} is spelt like it" if near else ""
@@ -141,16 +146,19 @@ def _keep(name: str, values: list[str], written: _Written) -> None:
         try:
             body = json.loads(values[0])
         except (ValueError, RecursionError):
-            raise ConfigError(f"the value of {name} is no JSON: {values[0][:80]!r}.") from None
-        written.jsons[name] = {**written.jsons.get(name, {}), **body}
-    else:
-        written.plain[name] = values
+            if name.endswith("-config"):  # a chat template begins like this too
+                raise ConfigError(f"the value of {name} is no JSON: {values[0][:80]!r}.") from None
+        else:
+            written.jsons[name] = {**written.jsons.get(name, {}), **body}
+            return
+    written.plain.setdefault(name, []).append(values)
 
 
 def _replaced(into: str, key: str, was: Any, values: list[str], written: _Written) -> str:
     if not key:
-        written.plain[into] = values or ([] if was is None else [str(was)])
-        return " ".join((into, *written.plain[into]))
+        becomes = values or ([] if was is None else [str(was)])
+        written.plain.setdefault(into, []).append(becomes)
+        return " ".join((into, *becomes))
     value = (was if was is not None else True) if not values else _json_value(values[0])
     if (key, value) == ("model", NGRAM):
         key, value = "method", "ngram"
@@ -178,8 +186,10 @@ def _command(text: str, release: Release) -> tuple[str, list[tuple[str, list[str
         if _is_option(word):
             name, is_joined, value = word.partition("=")
             found.append((_canonical(name, release), [value] if is_joined else []))
-        elif not found or found[-1][0].startswith(SWITCHES):
-            model = model or word
+        elif not model and (not found or found[-1][0].startswith(SWITCHES)):
+            model = word
+        elif not found:
+            raise ConfigError(f"vllm serve takes one model, not {model[:80]!r} and {word[:80]!r} too.")
         else:
             found[-1][1].append(word)
     return model, found

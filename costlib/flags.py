@@ -5,7 +5,7 @@ Only what differs from vLLM's defaults is written, and only what the release has
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from shlex import quote
 from typing import Any
@@ -308,7 +308,7 @@ def container_yaml(one: Command) -> str:
             "containers:",
             "  - name: vllm",
             f"    image: {image}:v{one.release}",
-            f"    command: {_listed(one.words[:2])}",
+            f"    command: {json.dumps(one.words[:2])}",
             "    args:",
             *(f"      - {json.dumps(word)}" for word in one.words[2:]),
             "    resources:",
@@ -316,7 +316,3 @@ def container_yaml(one: Command) -> str:
             f"        {resource}: {one.gpus_count}",
         )
     )
-
-
-def _listed(words: Iterable[str]) -> str:
-    return json.dumps(list(words))

@@ -4,7 +4,8 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from statistics import NormalDist
 from typing import Any
 
@@ -25,8 +26,12 @@ from costlib.scenario import ApiTokens, Deployment, Scenario, SelfHosted
 from costlib.serving import Batching, ServingConfig
 from costlib.units import SECONDS_PER_HOUR, TOKENS_PER_MTOK
 
-# What many deployments share, by model, GPU, settings and fit.
-Engines = dict[tuple[str, str, ServingConfig, Fitted | None], tuple[EngineInputs, EngineConstants]]
+# What many deployments share, by model, GPU, settings and fit: draws differ in what is found in caches, on which
+# neither the inputs nor the constants of a step hang.
+_BESIDE_HITS = attrgetter(
+    *sorted({field.name for field in fields(ServingConfig)} - {"prefix_hit_fraction", "host_hit_fraction"})
+)
+Engines = dict[tuple[str, str, Any, Fitted | None], tuple[EngineInputs, EngineConstants]]
 Z90 = NormalDist().inv_cdf(0.9)  # standard deviations from P50 to P90
 
 
@@ -83,18 +88,18 @@ def usd_per_month(
     True
     """
     engines: Engines = {}
-    known: dict[Deployment, int] = {}
+    row_of: dict[Deployment, int] = {}
     rows: list[_Row | None] = []
     found = np.zeros(len(scenarios))
     of_scenario: list[int] = []
     of_row: list[int] = []
     for place, scenario in enumerate(scenarios):
         for deployment in scenario.deployments:
-            if deployment not in known:
-                known[deployment] = len(rows)
+            at = row_of.setdefault(deployment, len(rows))
+            if at == len(rows):
                 rows.append(_row(deployment, scenario, catalog, constants, engines))
             of_scenario.append(place)
-            of_row.append(known[deployment])
+            of_row.append(at)
     places, indices = np.array(of_scenario), np.array(of_row)
     times = np.broadcast_to(np.asarray(time_z, dtype=float), len(scenarios))[places]
     demands = np.broadcast_to(np.asarray(demand_z, dtype=float), len(scenarios))[places]
@@ -133,7 +138,7 @@ def _row(
     replica = None
     try:
         check_lengths(model, work)
-        key = model.key, gpu.key, serving, hosted.fitted
+        key = model.key, gpu.key, _BESIDE_HITS(serving), hosted.fitted
         if key not in engines:
             of = constants or catalog.engine.resolve(model, gpu, serving, fitted=hosted.fitted)
             engines[key] = engine_inputs(model, gpu, serving), of

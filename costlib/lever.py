@@ -48,6 +48,9 @@ class Option:
     blocked: str = ""
 
 
+KEEP = Option(value="keep", label="Keep")  # what each deployment has today: a choice at rest
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """One of several texts. `ordered` ones are drawn as a slider."""
@@ -60,9 +63,10 @@ class Choice:
     ordered: bool = False
 
     def checked(self, value: Any, scenario: Scenario, catalog: Catalog, where: str) -> str:
-        known = [option.value for option in self.options(scenario, catalog)]
-        if value not in known:
-            raise UnknownKey(self.key, value, known, where)
+        if value != self.neutral:  # what is offered can be costly to find out, and rest is always allowed
+            known = [option.value for option in self.options(scenario, catalog)]
+            if value not in known:
+                raise UnknownKey(self.key, value, known, where)
         return str(value)
 
 
@@ -129,6 +133,16 @@ class Refusal:
 
     reason: str
     remedy: str
+
+
+def refuse_unmodelled(scenario: Scenario, remedy: str) -> Refusal | None:
+    """A refusal where no deployment is served by the engine model, which is all that a lever of serving can edit."""
+    if scenario.modelled:
+        return None
+    return Refusal(
+        reason="no deployment has a modelled capacity: each is bought by the token or states its throughput",
+        remedy=remedy,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from costlib.catalog import Catalog
+from costlib.compare import pull
 from costlib.errors import DomainError, PermillionError
 from costlib.evidence import Evaluation
 from costlib.fleet_cost import usd_per_month
@@ -182,22 +183,18 @@ class Search:
 
     def _tries(self, lever: Lever, now: State) -> Iterator[Settings]:
         """The values that are tried of a lever, with those pulled so far, in the order that they are applied in."""
-        shown = {key: value for key, value in self._evaluated.get(lever.key, {}).items() if key in _EVIDENCE_KEYS}
+        given, asked = self._evaluated.get(lever.key, {}), [param.key for param in lever.evidence]
+        shown = {key: given[key] for key in asked if key in given}
         for values in _options(lever, now.scenario, self.catalog):
             yield {**now.settings, lever.key: {**lever.neutral_values, **shown, **values}}
 
     def _built(self, settings: Settings) -> Scenario | Refusal:
-        """Today with these levers, each seen after those of earlier stages."""
-        scenario = self._today
-        for lever in LEVERS:
-            if lever.key in settings:
-                try:
-                    if refusal := lever.refuse(scenario, settings[lever.key], self.catalog):
-                        return refusal
-                    scenario = lever.apply(scenario, settings[lever.key], self.catalog)
-                except DomainError as error:
-                    return Refusal(reason=str(error).rstrip("."), remedy="choose other values")
-        return scenario
+        """Today with these levers, or why one of them cannot be pulled."""
+        try:
+            scenario, _, refusals = pull(self._today, settings, self.catalog)
+        except DomainError as error:
+            return Refusal(reason=str(error).rstrip("."), remedy="choose other values")
+        return refusals[0][1] if refusals else scenario
 
     def _costs(self, scenarios: Sequence[Scenario]) -> Any:
         """The bill and what wrong answers lose; endless for what cannot run."""
@@ -228,9 +225,6 @@ class Search:
     def _is_slower(self, took_s: float | None, most_s: float | None, today_s: float | None) -> bool:
         """What misses its limit today may go on missing it, but by no more."""
         return took_s is not None and most_s is not None and took_s > max(most_s, today_s or 0.0) * (1 + 1e-9)
-
-
-_EVIDENCE_KEYS = ("accepted_fraction", "evaluated_count")
 
 
 def _options(lever: Lever, scenario: Scenario, catalog: Catalog) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from costlib.catalog import Catalog
 from costlib.errors import DomainError
 from costlib.kvcache import concurrent_sequences
-from costlib.lever import Number, Option, Refusal
+from costlib.lever import Choice, Number, Option, Refusal
 from costlib.models import ModelSpec
 from costlib.pricing import price_at
 from costlib.replica import check_lengths, resident_tokens, solve_replica
@@ -19,6 +19,21 @@ from costlib.workload import Workload
 CASCADE_KEY, ROUTED_KEY = "cascade-small", "routed-small"
 GROUPS = (1, 2, 4, 8)
 
+
+def small_models(scenario: Scenario, catalog: Catalog) -> tuple[Option, ...]:
+    return tuple(
+        Option(value=model.key, label=model.name)
+        for model in sorted(catalog.models, key=lambda model: model.active_params_count)
+    )
+
+
+SMALL_MODEL = Choice(
+    key="small_model",
+    label="Small model",
+    options=small_models,
+    neutral="llama-3.1-8b",
+    help="Runs on the same GPUs in the smallest tensor-parallel group it fits.",
+)
 KEPT_LENGTH = Number(
     key="kept_length_ratio",
     label="Length of what stays",
@@ -81,13 +96,6 @@ class Routing:
             return 1.0
         sent = self.share_fraction * self.escalated_fraction * self.sent_length_ratio
         return ((1 - self.share_fraction) * self.kept_length_ratio + sent) / self.kept_fraction
-
-
-def small_models(scenario: Scenario, catalog: Catalog) -> tuple[Option, ...]:
-    return tuple(
-        Option(value=model.key, label=model.name)
-        for model in sorted(catalog.models, key=lambda model: model.active_params_count)
-    )
 
 
 def refusal(scenario: Scenario, routing: Routing, catalog: Catalog) -> Refusal | None:

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date
+from functools import lru_cache
 from math import inf
 from typing import Any
 
@@ -96,7 +97,6 @@ class Scenario:
     hours_per_month: float = HOURS_PER_MONTH
     target_usd_per_mtok: float | None = None
     commitments: tuple[Commitment, ...] = ()
-    applied: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = field(default=())
 
     def __post_init__(self) -> None:
         keys = [deployment.key for deployment in self.deployments]
@@ -132,9 +132,7 @@ class Scenario:
         return replace(
             self,
             deployments=tuple(
-                replace(d, supply=replace(d.supply, serving=replace(d.supply.serving, **changes)))
-                if isinstance(d.supply, SelfHosted)
-                else d
+                replace(d, supply=_served(d.supply, tuple(changes.items()))) if isinstance(d.supply, SelfHosted) else d
                 for d in self.deployments
             ),
         )
@@ -155,3 +153,8 @@ class Scenario:
     def demand_basis(self) -> Basis:
         measured = all(d.workload.basis is Basis.MEASURED for d in self.deployments)
         return Basis.MEASURED if measured else Basis.ASSUMED
+
+
+@lru_cache(maxsize=1024)  # hundreds of draws change the same few
+def _served(hosted: SelfHosted, changes: tuple[tuple[str, Any], ...]) -> SelfHosted:
+    return replace(hosted, serving=replace(hosted.serving, **dict(changes)))

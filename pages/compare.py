@@ -23,4 +23,8 @@ else:
     side_by_side.figures(columns)
     side_by_side.settings(columns, today)
     side_by_side.doors(columns, today)
-frame.footer(found, "Each is solved jointly against the same fleet, demand and prices.")
+frame.footer(
+    found,
+    "Each is solved jointly against the same fleet, demand and prices.",
+    explain.basis_line(today, data.solve(today, {})[0]),
+)

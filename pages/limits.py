@@ -7,16 +7,7 @@ from ui import controls, data, explain, frame, limits, limits_calibration, limit
 
 found = frame.header("Limits", works_without_data=True)
 today = data.today(found)
-if today.is_sample and found is not None and not found.is_sample:
-    explain.file_problem(today)
-    st.info(
-        f"Limits are of a model on a GPU. Describe your deployments in {text.label(data.home().scenario)}, starting "
-        "from `data/demo/scenario.toml`.",
-        icon=":material/speed:",
-    )
-    frame.footer(found)
-    st.stop()
-explain.whose_scenario(found, today)
+explain.own_deployments(found, today, "Limits are of a model on a GPU.", ":material/speed:")
 offered = limits.hosted_of(today.scenario)
 if not offered:
     st.info("Every deployment is bought by the token: its hardware is the provider's.", icon=":material/speed:")
@@ -30,14 +21,17 @@ def page() -> None:
         deployment = limits.choice(offered)
         with st.popover("Scenario", icon=":material/tune:", key="limits-levers"):
             settings = controls.panel(today.scenario, today.catalog)
+    comparison, problem = data.solve(today, settings)
+    if problem:
+        st.warning(text.label(problem, text.A_PARAGRAPH), icon=":material/block:")
+    if comparison is None:
+        return
     try:
-        view = limits.solve(deployment, today.scenario, today.catalog)
+        view = limits.solve(deployment.key, today.scenario, comparison.today, today.catalog)
     except PermillionError as error:
         st.error(text.label(f"Today's deployment cannot run: {error}", text.A_PARAGRAPH), icon=":material/error:")
         return
-    scenario, problem = limits.scenario_of(deployment, today, settings)
-    if problem:
-        st.warning(text.label(problem, text.A_PARAGRAPH), icon=":material/block:")
+    scenario = limits.changed(deployment.key, today, comparison)
     live = limits.live_of(view, today)
     gap, note = limits_cost.gap_of(view, today.catalog, live)
     limits.figures(view, live, gap, note)

@@ -6,16 +6,7 @@ from ui import data, explain, frame, plan, text
 
 found = frame.header("Plan", works_without_data=True)
 today = data.today(found)
-if today.is_sample and found is not None and not found.is_sample:
-    explain.file_problem(today)
-    st.info(
-        f"A plan is for deployments. Describe yours in {text.label(data.home().scenario)}, starting from "
-        "`data/demo/scenario.toml`.",
-        icon=":material/route:",
-    )
-    frame.footer(found)
-    st.stop()
-explain.whose_scenario(found, today)
+explain.own_deployments(found, today, "A plan is for deployments.", ":material/route:")
 
 
 @st.fragment
@@ -48,5 +39,6 @@ page()
 frame.footer(
     found,
     "Each step is the lever of the largest effect next, solved together with those before it, whole replicas and the "
-    f"limits on time per token kept. Prices in force on {text.day_of(today.scenario.as_of)}.",
+    "limits on time per token kept.",
+    explain.basis_line(today, data.solve(today, {})[0]),
 )

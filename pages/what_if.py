@@ -18,7 +18,7 @@ from ui import (
     sureness,
     text,
 )
-from ui.theme import palette
+from ui.theme import palette, scroll_when_narrow
 
 NOTICES = "link-notices"  # of the link that was opened: later the address follows the widgets
 
@@ -38,6 +38,7 @@ def workbench() -> None:
     left, right = st.columns([1, 3], gap="medium")
     with left, st.container(border=True, key="levers"):
         settings = controls.panel(today.scenario, today.catalog)
+    scroll_when_narrow("levers")
     links.stamp(settings)
     with bar:
         scenarios.bar(found, today, settings)
@@ -48,6 +49,7 @@ def workbench() -> None:
         return
     with top:
         in_range = kpis.projection(comparison)
+        explain.beside_the_bill(found, today, comparison)
         explain.refusals(comparison)
     with right:
         fleet = st.container(key="fleet")  # drawn last: a lever's own charts answer first
@@ -63,10 +65,7 @@ def workbench() -> None:
             figure = charts.stacked_unit_cost(kpis.unit_cost_parts(comparison), palette())
             charts.draw(figure, "unit-cost-bars", alt="Cost per million tokens today and in the scenario, by part")
             st.caption(kpis.unit_cost_note(comparison))
-        if (sure := sureness.of(today, settings, comparison)) is not None:
-            kpis.spread(in_range, comparison, sure)
-            with st.container(border=True, key="sureness"):
-                sureness.panel(comparison, sure)
+        range_of_spend = st.container()  # drawn last: it takes longest
         with st.container(border=True, key="deployments"):
             explain.deployments(comparison)
         limits.roofline_card(today, comparison)
@@ -79,7 +78,11 @@ def workbench() -> None:
             if working.open:
                 explain.interactions(comparison)
                 explain.steps(comparison)
-    frame.footer(found, explain.basis_line(today, comparison))
+    frame.footer(found, explain.basis_line(today, comparison), explain.credit(comparison))
+    if (sure := sureness.of(today, settings, comparison)) is not None:
+        kpis.spread(in_range, comparison, sure)
+        with range_of_spend, st.container(border=True, key="sureness"):
+            sureness.panel(comparison, sure)
 
 
 workbench()

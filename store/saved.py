@@ -46,7 +46,9 @@ def save(home: Home, name: str, settings: Mapping[str, Values], now: datetime) -
 
 
 def delete(home: Home, name: str) -> None:
-    (home.scenarios / _file(name)).unlink(missing_ok=True)
+    """By name; by its file's name one that cannot be read."""
+    files = {path.name: path for path in home.scenarios.glob("*.json")}
+    files.get(name, home.scenarios / _file(name)).unlink(missing_ok=True)
 
 
 def saved(home: Home) -> list[Saved]:
@@ -65,6 +67,8 @@ def _read(text: str, file: str) -> Saved:
         document: Any = json.loads(text)
         if document["format"] != FORMAT:
             raise ValueError(f"it is of format {document['format']}, and this version reads {FORMAT}")
+        if file != _file(str(document["name"])):
+            raise ValueError("it is a copy under another name than its own")
         settings = {str(lever): dict(values) for lever, values in dict(document["settings"]).items()}
         at = datetime.fromisoformat(document["saved_at"])
         return Saved(name=str(document["name"])[:MOST_NAME_CHARACTERS], saved_at=at, settings=settings)

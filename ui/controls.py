@@ -109,11 +109,11 @@ def _number(param: Number, key: str, *, typed: bool) -> float:
             help=param.help, bind="query-params",
         )  # fmt: skip
     else:
-        before, after = ("", "%%") if param.is_share else ("$", "") if param.is_money else ("", "")
-        unit = param.unit.removeprefix("USD ")
+        # Of a share the label says what it is of.
+        unit = "%%" if param.is_share else f" {param.unit.removeprefix('USD ')}"
         given = st.slider(
-            param.label, low, high, rest, step, format=f"{before}{figure}{after} {unit}", label_visibility="collapsed",
-            key=key, help=param.help, bind="query-params",
+            param.label, low, high, rest, step, format=f"{'$' * param.is_money}{figure}{unit}", key=key,
+            help=param.help, bind="query-params",
         )  # fmt: skip
     return given / PERCENT if param.is_share else float(given)
 

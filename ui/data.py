@@ -23,7 +23,7 @@ from store.calibrations import Told, with_calibrations
 from store.catalog_files import SAMPLE_SCENARIO, load_scenario
 from store.engine import utc_now as now
 from store.home import Home
-from store.read import CostBasis, Snapshot, SnapshotStatus, open_snapshot, open_tail
+from store.read import Snapshot, SnapshotStatus, open_snapshot, open_tail
 
 DEMAND_WINDOW = timedelta(days=7)
 DEMAND_HISTORY = timedelta(days=56)  # that tells how much one month can differ from the next
@@ -121,17 +121,6 @@ def engines(of: Snapshot) -> pd.DataFrame:
     return _servers(of.id, of)[1]
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
-def _daily_spend(
-    snapshot_id: str, start: datetime, end: datetime, basis: CostBasis, by: str, _snapshot: Snapshot
-) -> pd.DataFrame:
-    return _snapshot.daily_spend(start, end, basis, by)
-
-
-def daily_spend(of: Snapshot, start: datetime, end: datetime, basis: CostBasis, by: str) -> pd.DataFrame:
-    return _daily_spend(of.id, start, end, basis, by, of)
-
-
 @st.cache_data(max_entries=16, show_spinner=False)
 def _demand(snapshot_id: str, start: datetime, end: datetime, _snapshot: Snapshot) -> pd.DataFrame:
     return _snapshot.demand(start, end)
@@ -150,6 +139,13 @@ class Today:
     measured_to: datetime | None
     problem: str = ""
     calibration_notes: tuple[str, ...] = ()  # why calibrations that were made are not used
+
+
+def key_of(today: Today) -> str:
+    """What a cache tells this scenario and its prices from others by, in this process."""
+    catalog = today.catalog
+    known = catalog.gpus, catalog.models, catalog.gpu_prices, catalog.token_prices
+    return f"{hash((today.scenario, known))}"
 
 
 def solve(today: Today, settings: Mapping[str, Values]) -> tuple[Comparison | None, str]:
@@ -181,12 +177,11 @@ def today(of: Snapshot | None) -> Today:
     if of is not None and is_one_fleet and (newest := status(of).usage_to) is not None:
         end = newest.replace(minute=0, second=0, microsecond=0)
         window = (end - DEMAND_WINDOW, end)
-        daily = windows(of, end - DEMAND_HISTORY, end, "day", "deployment")
-        demands = [_as_demand(row, daily) for row in _demand(of.id, *window, of).to_dict("records")]
+        demands = _demands(of.id, end, of)
         scenario = with_measured_demand(scenario, demands)
-        told = Told(targets=targets(of), engines=engines(of), is_sample=of.is_sample)
-        scenario, notes = with_calibrations(scenario, file.catalog, home(), told)
         measured = tuple(usable(demands))
+        kept = tuple((path.name, path.stat().st_mtime_ns) for path in home().calibrations.glob("*.json"))
+        scenario, notes = _calibrated(of.id, home().path, frozenset(kept), hash(scenario), scenario, file.catalog, of)
     return Today(
         scenario=scenario,
         catalog=file.catalog,
@@ -198,6 +193,28 @@ def today(of: Snapshot | None) -> Today:
         problem=problem,
         calibration_notes=notes,
     )
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _demands(snapshot_id: str, end: datetime, _of: Snapshot) -> list[Demand]:
+    """Of each deployment, with its band, which takes many resamples of its days."""
+    daily = windows(_of, end - DEMAND_HISTORY, end, "day", "deployment")
+    return [_as_demand(row, daily) for row in _demand(_of.id, end - DEMAND_WINDOW, end, _of).to_dict("records")]
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _calibrated(
+    snapshot_id: str,
+    place: Path,
+    kept: frozenset[tuple[str, int]],
+    of_scenario: int,
+    _scenario: Scenario,
+    _catalog: Catalog,
+    _of: Snapshot,
+) -> tuple[Scenario, tuple[str, ...]]:
+    """With the calibrations that are `kept`, each by its name and time; and why others are not used."""
+    told = Told(targets=targets(_of), engines=engines(_of), is_sample=_of.is_sample)
+    return with_calibrations(_scenario, _catalog, Home(place), told)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

@@ -6,35 +6,77 @@ import streamlit as st
 from costlib.compare import SAMPLED_ORDERS, Comparison
 from costlib.levers import lever
 from costlib.units import MS_PER_S
-from ui import data, text
+from ui import books, data, frame, text
 from ui.text import PERCENT
 
 
-def basis_line(today: data.Today, comparison: Comparison) -> str:
-    """What the projection rests on, in one sentence of small print."""
+def basis_line(today: data.Today, comparison: Comparison | None) -> str:
+    """What projections of today rest on, in small print. Without a comparison nothing was projected."""
     count = len(today.measured_keys)
     if count and today.measured_from and today.measured_to:
         days = f"{text.day(today.measured_from)} to {text.day(today.measured_to)}"
         demand = f"Demand of {count} of {len(today.scenario.deployments)} deployments measured, {days}."
     else:
         demand = "Demand assumed, from the scenario file."
+    return (
+        f"{demand} {_engine(today, comparison)}Prices in force on {text.day_of(today.scenario.as_of)}; a month is "
+        f"{today.scenario.hours_per_month:g} hours."
+    )
+
+
+def _engine(today: data.Today, comparison: Comparison | None) -> str:
+    """How the engine model is known; nothing where it has no part in a price."""
     hosted = today.scenario.hosted
+    if comparison is None or not hosted:
+        return ""
     fitted = sum(one.fitted is not None for one in hosted)
     if fitted:
         engine = f"calibrated on {fitted} of {len(hosted)} deployments; its range is that of windows held out"
     else:
         engine = "not calibrated on this fleet; its range covers 80 % of published measurements"
-    return (
-        f"{demand} Engine model: {comparison.scenario.usd_per_month.basis}, {engine}. "
-        f"Prices in force on {text.day_of(today.scenario.as_of)}; a month is "
-        f"{today.scenario.hours_per_month:g} hours. {_credit(comparison)}"
-    )
+    return f"Engine model: {comparison.scenario.usd_per_month.basis}, {engine}. "
 
 
-def _credit(comparison: Comparison) -> str:
+def credit(comparison: Comparison) -> str:
+    """How the change is shared among levers, in small print."""
     if comparison.is_sampled:
         return f"Levers are credited by the mean of {SAMPLED_ORDERS} orders of pulling them."
     return "Levers are credited by Shapley values: their order does not matter."
+
+
+def beside_the_bill(found: data.Snapshot | None, today: data.Today, comparison: Comparison) -> None:
+    """What the deployments were billed, where the bill names them: the model is of a fleet that does not breathe."""
+    if found is None or not today.is_measured_fleet:
+        return
+    keys = [deployment.key for deployment in today.scenario.deployments]
+    billed, modelled = (
+        books.billed_usd_per_month(found, keys, today.scenario.hours_per_month),
+        comparison.today.usd_per_month.mid,
+    )
+    if billed is None or modelled <= 0:
+        return
+    st.caption(
+        text.dollars(
+            f"Billed for these deployments in the last {books.BILLED_DAYS} days: {text.short_money(billed)} a month, "
+            f"{text.percent(billed / modelled)} of the modelled {text.short_money(modelled)}. The model is of one "
+            "fleet size, enough for the peak hour, at the scenario's prices; expect that part of a saving on the bill."
+        )
+    )
+
+
+def own_deployments(found: data.Snapshot | None, today: data.Today, purpose: str, icon: str) -> None:
+    """Ask for the user's deployments, and end the page, where the data are theirs and the deployments the sample's;
+    else say whose they are."""
+    if today.is_sample and found is not None and not found.is_sample:
+        file_problem(today)
+        st.info(
+            f"{purpose} Describe your deployments in {text.label(data.home().scenario)}, starting from "
+            "`data/demo/scenario.toml`.",
+            icon=icon,
+        )
+        frame.footer(found)
+        st.stop()
+    whose_scenario(found, today)
 
 
 def whose_scenario(found: data.Snapshot | None, today: data.Today) -> None:

@@ -15,7 +15,6 @@ from ui.text import PERCENT
 
 LABELS = ("team", "pool", "gpu")
 NO_LABEL = "(none)"
-ROWS_HEIGHT = 12  # rows shown before the table scrolls by itself
 
 
 def label_values(rows: Sequence[Row], name: str) -> list[str]:

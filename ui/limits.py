@@ -1,6 +1,6 @@
 """The parts of Limits: how far a deployment is from what its GPUs can do, and what would bring its cost to a target."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import streamlit as st
@@ -12,10 +12,8 @@ from costlib.errors import PermillionError
 from costlib.floor import Gap, least_price, step_work
 from costlib.hardware import GpuSpec
 from costlib.kvcache import concurrent_sequences, kv_pool_bytes_per_gpu, reserve_bytes_per_gpu
-from costlib.lever import Values
 from costlib.models import ModelSpec
-from costlib.project import project
-from costlib.projection import DeploymentProjection
+from costlib.projection import DeploymentProjection, Projection
 from costlib.replica import Replica, resident_tokens, solve_replica
 from costlib.scenario import Deployment, Scenario, SelfHosted
 from costlib.units import GIBI, TERA
@@ -61,14 +59,16 @@ def choice(offered: dict[str, Deployment]) -> Deployment:
     return offered[name]
 
 
-def solve(deployment: Deployment, scenario: Scenario, catalog: Catalog) -> View:
-    """Raises PermillionError where the deployment cannot run."""
+def solve(key: str, scenario: Scenario, projection: Projection, catalog: Catalog) -> View:
+    """A deployment with GPUs of its own, of a scenario that was projected.
+
+    Raises PermillionError where a stated throughput hides that it cannot run.
+    """
+    (deployment,) = (d for d in scenario.deployments if d.key == key)
     hosted = deployment.supply
-    if not isinstance(hosted, SelfHosted):
-        raise PermillionError(f"{deployment.key} is bought by the token.")
+    assert isinstance(hosted, SelfHosted)
     model, gpu = catalog.model(deployment.model_key), catalog.gpu(hosted.gpu_key)
     constants = catalog.engine.resolve(model, gpu, hosted.serving, fitted=hosted.fitted)
-    whole = project(scenario, catalog)
     return View(
         deployment=deployment,
         hosted=hosted,
@@ -78,17 +78,19 @@ def solve(deployment: Deployment, scenario: Scenario, catalog: Catalog) -> View:
         constants=constants,
         inputs=engine_inputs(model, gpu, hosted.serving),
         replica=solve_replica(model, gpu, hosted.serving, deployment.workload, constants, deployment.max_tpot_s),
-        projection=next(part for part in whole.deployments if part.key == deployment.key),
+        projection=next(part for part in projection.deployments if part.key == key),
     )
 
 
-def scenario_of(deployment: Deployment, today: data.Today, settings: Mapping[str, Values]) -> tuple[View | None, str]:
-    """The same deployment with the levers pulled, None where that is today or it is gone; and what cannot run."""
-    comparison, problem = data.solve(today, settings)
-    if comparison is None or problem or not comparison.changes:
-        return None, problem
-    same = next((d for d in hosted_of(comparison.changed).values() if d.key == deployment.key), None)
-    return None if same is None else solve(same, comparison.changed, today.catalog), ""
+def changed(key: str, today: data.Today, comparison: Comparison) -> View | None:
+    """The same deployment with the levers pulled; None where that is today, or it has no GPUs that could run it."""
+    still = any(d.key == key for d in hosted_of(comparison.changed).values())
+    if not comparison.changes or not still:
+        return None
+    try:
+        return solve(key, comparison.changed, comparison.scenario, today.catalog)
+    except PermillionError:
+        return None
 
 
 # Live -----------------------------------------------------------------------------------------------------------------
@@ -99,9 +101,16 @@ def live_of(view: View, today: data.Today) -> fleet.Section | None:
     found, _ = data.tail()
     if found is None or not today.is_measured_fleet:
         return None
-    frames = fleet.read(found)
-    keys = [key for key in fleet.keys_of(frames) if key[0] == view.deployment.key]
-    return fleet.sections(frames, today, keys[:1])[0] if keys else None
+    return _section(found.id, data.key_of(today), view.deployment.key, found, today)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)  # frames that nobody changes
+def _section(
+    snapshot_id: str, key_of_today: str, deployment_key: str, _found: data.Snapshot, _today: data.Today
+) -> fleet.Section | None:
+    frames = fleet.read(_found)
+    keys = [key for key in fleet.keys_of(frames) if key[0] == deployment_key]
+    return fleet.sections(frames, _today, keys[:1])[0] if keys else None
 
 
 def _live_points(view: View, live: fleet.Section) -> list[WorkPoint]:
@@ -200,20 +209,17 @@ def _fits(view: View) -> int:
 
 def roofline_card(today: data.Today, comparison: Comparison) -> None:
     """The deployment that costs most under its GPU's roofs, before and after; nothing where none is modelled."""
-    before, after = (
-        {one.key: one for one in hosted_of(scenario).values()} for scenario in (today.scenario, comparison.changed)
-    )
-    costs = [part for part in comparison.today.deployments if part.key in before and part.key in after]
+    hosted = [{d.key for d in hosted_of(scenario).values()} for scenario in (today.scenario, comparison.changed)]
+    costs = [part for part in comparison.today.deployments if all(part.key in keys for keys in hosted)]
     if not costs:
         return
     key = max(costs, key=lambda part: part.cost.total_usd_per_month).key
     try:
-        view = solve(before[key], today.scenario, today.catalog)
-        scenario = solve(after[key], comparison.changed, today.catalog) if comparison.changes else None
+        view = solve(key, today.scenario, comparison.today, today.catalog)
     except PermillionError:
-        return  # the cards above say why it cannot run
+        return
     with st.container(border=True, key="roof"):
-        roofline_chart(view, scenario, live_of(view, today))
+        roofline_chart(view, changed(key, today, comparison), live_of(view, today))
         st.page_link(
             "pages/limits.py", label=f"All limits of {text.label(key)}", icon=":material/speed:",
             query_params=dict(st.query_params),

@@ -160,11 +160,11 @@ def figures(plan: Plan) -> None:
 
 
 def chart(plan: Plan) -> None:
-    ends = plan.today_usd_per_mtok, plan.end_usd_per_mtok
-    first, last = (
-        Bar(name=name, amount=cost, step=Step.TOTAL, shown=text.unit_cost(cost))
-        for name, cost in zip(("Today", "Planned"), ends, strict=True)
+    ends = (
+        ("Today", plan.today_usd_per_mtok, Step.TOTAL),
+        ("Planned", plan.end_usd_per_mtok, Step.SCENARIO),
     )
+    first, last = (Bar(name=name, amount=cost, step=step, shown=text.unit_cost(cost)) for name, cost, step in ends)
     bars = [
         first,
         *(

@@ -17,11 +17,12 @@ def tornado(rows: Sequence[tuple[str, str, str, float, float]], middle: float, p
     ends = [(low, low_usd, high, high_usd) for _, low, high, low_usd, high_usd in rows]
 
     def side(less: bool) -> Figure:
-        """The half of each bar that costs less, or more."""
+        """The half of each bar that costs less, or more: nothing where both edges are on the other side."""
         chosen = [
             min(((low, low_usd), (high, high_usd)), key=lambda end: end[1] if less else -end[1])
             for low, low_usd, high, high_usd in ends
         ]
+        chosen = [(edge, usd if (usd < middle) is less else middle) for edge, usd in chosen]
         return {
             "type": "bar", "orientation": "h", "y": names, "x": [usd - middle for _, usd in chosen], "base": middle,
             "text": [on_chart(edge) if abs(usd - middle) > NARROW * (high - low) else "" for edge, usd in chosen],

@@ -1,6 +1,7 @@
 """Where a scenario comes from and where it goes: presets, what the servers report, saved ones, and links."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import streamlit as st
@@ -8,9 +9,10 @@ import streamlit as st
 from costlib.errors import DomainError, PermillionError
 from costlib.lever import Values
 from costlib.levers import LEVERS
+from costlib.levers import lever as lever_of
 from costlib.presets import PRESETS
 from costlib.speculation import acceptance_of
-from store.saved import MOST_NAME_CHARACTERS, delete, save, saved
+from store.saved import MOST_NAME_CHARACTERS, Saved, delete, save, saved
 from ui import controls, data, links, text
 
 
@@ -49,9 +51,7 @@ def _saved_ones(today: data.Today, settings: Mapping[str, Values]) -> None:
             with st.container(horizontal=True, vertical_alignment="center", key=f"saved-{text.plain(one.name)}"):
                 st.markdown(text.label(one.problem or one.name), width="stretch")
                 if not one.problem:
-                    st.button(
-                        "Open", key=f"open-{one.name}", type="tertiary", on_click=controls.load, args=(one.settings,)
-                    )
+                    st.button("Open", key=f"open-{one.name}", type="tertiary", on_click=_open, args=(one, today))
                 st.button(
                     "Delete", icon=":material/delete:", key=f"delete-{one.name}", type="tertiary",
                     on_click=_delete, args=(one.name,),
@@ -69,6 +69,18 @@ def _save(settings: Mapping[str, Values]) -> None:
         st.toast(text.label(error, text.A_PARAGRAPH), icon=":material/error:")
         return
     st.toast(f"Saved as {text.label(st.session_state['saved-name'])}.", icon=":material/bookmark_added:")
+
+
+def _open(one: Saved, today: data.Today) -> None:
+    """Not in part: what an older or a newer version saved, or a hand wrote, may not be a setting here."""
+    try:
+        for key, values in one.settings.items():
+            lever_of(key).check_values(values, today.scenario, today.catalog)
+    except PermillionError as error:
+        problem = f"{one.name} is not opened: {error}"
+        st.toast(text.label(problem, text.A_PARAGRAPH), icon=":material/error:")
+        return
+    controls.load(one.settings)
 
 
 def _moved(settings: Mapping[str, Values]) -> dict[str, Values]:
@@ -94,7 +106,12 @@ def measured(found: data.Snapshot | None, today: data.Today) -> dict[str, dict[s
     """
     if found is None or not today.is_measured_fleet or today.measured_from is None or today.measured_to is None:
         return {}
-    frame = data.windows(found, today.measured_from, today.measured_to, "total", "deployment")
+    return _reported(found.id, today.measured_from, today.measured_to, found)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _reported(snapshot_id: str, start: datetime, end: datetime, _found: data.Snapshot) -> dict[str, dict[str, Any]]:
+    frame = data.windows(_found, start, end, "total", "deployment")
     sums = frame.select_dtypes("number").astype(float).sum(min_count=1)
 
     def total(name: str) -> float:

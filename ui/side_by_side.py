@@ -34,15 +34,19 @@ class Column:
 
 
 def offered() -> dict[str, Mapping[str, Values]]:
-    """Presets, and what was saved, by name; what cannot be read is said and left out."""
+    """Presets, and what was saved, each by a name of its own; what cannot be read is said and left out."""
     kept = saved(data.home())
     for one in kept:
         if one.problem:
             st.warning(text.label(one.problem, text.A_PARAGRAPH), icon=":material/error:")
-    return {
-        **{preset.name: preset.settings for preset in PRESETS},
-        **{one.name: one.settings for one in kept if not one.problem},
-    }
+    choices: dict[str, Mapping[str, Values]] = {preset.name: preset.settings for preset in PRESETS}
+    for one in kept:
+        if not one.problem:
+            name = text.plain(one.name)
+            while name in {TODAY, *choices}:
+                name += " (saved)"
+            choices[name] = one.settings
+    return choices
 
 
 def chosen(names: Sequence[str], choices: Mapping[str, Mapping[str, Values]]) -> list[tuple[str, Mapping[str, Values]]]:
@@ -54,7 +58,7 @@ def solve(name: str, settings: Mapping[str, Values], today: data.Today) -> Colum
     comparison, problem = data.solve(today, settings)
     if problem or comparison is None:
         return Column(name=name, settings=settings, comparison=None, sure=None, problem=problem)
-    sure = sureness.of(today, dict(settings), comparison)
+    sure = sureness.of(today, settings, comparison)
     return Column(name=name, settings=settings, comparison=comparison, sure=sure, problem="")
 
 

@@ -1,5 +1,7 @@
 """How sure a what-if is: its range with every guess drawn, what drives it, and what is proven of it."""
 
+from collections.abc import Mapping
+
 import streamlit as st
 
 from costlib.compare import Comparison
@@ -16,10 +18,17 @@ from ui.theme import palette
 MOST_DRIVERS = 7
 
 
-def of(today: data.Today, settings: dict[str, Values], comparison: Comparison) -> Uncertainty | None:
+def of(today: data.Today, settings: Mapping[str, Values], comparison: Comparison) -> Uncertainty | None:
     """None where today alone is shown because the levers cannot run together."""
+    return _drawn(data.key_of(today), repr(settings), today, settings, comparison)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _drawn(
+    key_of_today: str, asked: str, _today: data.Today, _settings: Mapping[str, Values], _comparison: Comparison
+) -> Uncertainty | None:
     try:
-        return uncertainty(today.scenario, settings, comparison, today.catalog)
+        return uncertainty(_today.scenario, _settings, _comparison, _today.catalog)
     except PermillionError:
         return None
 

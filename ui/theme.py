@@ -32,3 +32,9 @@ DARK = Palette(
 
 def palette() -> Palette:
     return DARK if st.context.theme.type == "dark" else LIGHT
+
+
+def scroll_when_narrow(key: str) -> None:
+    """Where columns stand below each other, a long container keeps to half a screen: what it moves stays in sight.
+    A server does not know the width; only the style sheet does."""
+    st.html(f"<style>@media (max-width: 640px) {{ .st-key-{key} {{ max-height: 55vh; overflow-y: auto; }} }}</style>")

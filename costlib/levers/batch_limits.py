@@ -4,30 +4,26 @@ from datetime import date
 from typing import Any
 
 from costlib.catalog import Catalog
-from costlib.lever import Choice, Effort, Lever, Monotone, Option, Refusal, Stage, Values
+from costlib.lever import KEEP, Choice, Effort, Lever, Monotone, Option, Refusal, Stage, Values, refuse_unmodelled
 from costlib.scenario import Scenario
 from costlib.sources import Source
 
-KEEP = "keep"
 SEQUENCES = (8, 16, 32, 64, 128, 256, 512, 1024)
 TOKENS = (512, 1024, 2048, 4096, 8192, 16384, 32768)
 
 
 def _options(values: tuple[int, ...]):  # type: ignore[no-untyped-def]
     offered = tuple(Option(value=str(value), label=f"{value:,}") for value in values)
-    return lambda scenario, catalog: (Option(value=KEEP, label="Keep"), *offered)
+    return lambda scenario, catalog: (KEEP, *offered)
 
 
 def _edit(values: Values) -> dict[str, Any]:
-    return {key: int(values[key]) for key in ("max_num_seqs", "max_num_batched_tokens") if values[key] != KEEP}
+    return {key: int(values[key]) for key in ("max_num_seqs", "max_num_batched_tokens") if values[key] != KEEP.value}
 
 
 def refuse(scenario: Scenario, values: Values, catalog: Catalog) -> Refusal | None:
-    if not scenario.modelled:
-        return Refusal(
-            reason="no deployment has a modelled capacity: each is bought by the token or states its throughput",
-            remedy="host one without stated_tokens_per_s to set its batch limits",
-        )
+    if refusal := refuse_unmodelled(scenario, "host one without stated_tokens_per_s to set its batch limits"):
+        return refusal
     for hosted in apply(scenario, values, catalog).hosted:
         sequences, tokens = hosted.serving.max_num_seqs, hosted.serving.max_num_batched_tokens
         if tokens < sequences:
@@ -52,7 +48,7 @@ LEVER = Lever(
             key="max_num_seqs",
             label="Sequences per step",
             options=_options(SEQUENCES),
-            neutral=KEEP,
+            neutral=KEEP.value,
             ordered=True,
             help="Larger batches share one read of the weights. KV memory, and the slowest time per token allowed, may "
             "bind first; then nothing changes.",
@@ -61,7 +57,7 @@ LEVER = Lever(
             key="max_num_batched_tokens",
             label="Tokens per step",
             options=_options(TOKENS),
-            neutral=KEEP,
+            neutral=KEEP.value,
             ordered=True,
             help="Bounds prompt chunks plus one token per sequence. More of it needs more activation memory.",
         ),

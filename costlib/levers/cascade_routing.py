@@ -3,8 +3,8 @@
 from datetime import date
 
 from costlib.catalog import Catalog
-from costlib.lever import Choice, Effort, Lever, Monotone, Number, Refusal, Stage, Switch, Values
-from costlib.routing import CASCADE_KEY, KEPT_LENGTH, Routing, refusal, routed, small_models
+from costlib.lever import Effort, Lever, Monotone, Number, Refusal, Stage, Switch, Values
+from costlib.routing import CASCADE_KEY, KEPT_LENGTH, SMALL_MODEL, Routing, refusal, routed
 from costlib.scenario import Scenario
 from costlib.sources import Source
 from costlib.units import KILO
@@ -42,13 +42,7 @@ LEVER = Lever(
             help="Requests go to the small model first; the escalated share is answered again by the large one and "
             "paid for twice. The large fleet loses load, and with it batch size: the model is solved again for both.",
         ),
-        Choice(
-            key="small_model",
-            label="Small model",
-            options=small_models,
-            neutral="llama-3.1-8b",
-            help="Runs on the same GPUs in the smallest tensor-parallel group it fits.",
-        ),
+        SMALL_MODEL,
         Number(
             key="share_fraction",
             label="Tried on the small model",

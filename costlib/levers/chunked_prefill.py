@@ -3,25 +3,19 @@
 from datetime import date
 
 from costlib.catalog import Catalog
-from costlib.lever import Choice, Effort, Lever, Monotone, Option, Refusal, Stage, Values
+from costlib.lever import KEEP, Choice, Effort, Lever, Monotone, Option, Refusal, Stage, Values, refuse_unmodelled
 from costlib.scenario import Scenario
 from costlib.sources import Source
 
-KEEP = "keep"
 CHUNKS = (256, 512, 1024, 2048, 4096, 8192)
 
 
 def _options(scenario: Scenario, catalog: Catalog) -> tuple[Option, ...]:
-    return (Option(value=KEEP, label="Keep"), *(Option(value=str(chunk), label=f"{chunk:,}") for chunk in CHUNKS))
+    return (KEEP, *(Option(value=str(chunk), label=f"{chunk:,}") for chunk in CHUNKS))
 
 
 def refuse(scenario: Scenario, values: Values, catalog: Catalog) -> Refusal | None:
-    if not scenario.modelled:
-        return Refusal(
-            reason="no deployment has a modelled capacity: each is bought by the token or states its throughput",
-            remedy="host one without stated_tokens_per_s to set its chunks",
-        )
-    return None
+    return refuse_unmodelled(scenario, "host one without stated_tokens_per_s to set its chunks")
 
 
 def apply(scenario: Scenario, values: Values, catalog: Catalog) -> Scenario:
@@ -38,7 +32,7 @@ LEVER = Lever(
             key="chunk",
             label="Prompt tokens per step",
             options=_options,
-            neutral=KEEP,
+            neutral=KEEP.value,
             ordered=True,
             help="vLLM chunks prompts by default, up to its tokens per step. This trades the longest pause between "
             "two tokens against the first token. Money hardly moves, but for prompts much longer than their answers; "

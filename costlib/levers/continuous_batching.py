@@ -3,7 +3,7 @@
 from datetime import date
 
 from costlib.catalog import Catalog
-from costlib.lever import Effort, Lever, Monotone, Refusal, Stage, Switch, Values
+from costlib.lever import Effort, Lever, Monotone, Refusal, Stage, Switch, Values, refuse_unmodelled
 from costlib.scenario import Scenario
 from costlib.serving import Batching
 from costlib.sources import Source
@@ -12,11 +12,8 @@ ENGINE = {"batching": Batching.CONTINUOUS, "kv_used_fraction": 1.0}
 
 
 def refuse(scenario: Scenario, values: Values, catalog: Catalog) -> Refusal | None:
-    if not scenario.modelled:
-        return Refusal(
-            reason="no deployment has a modelled capacity: each is bought by the token or states its throughput",
-            remedy="host one without stated_tokens_per_s to change how it batches",
-        )
+    if refusal := refuse_unmodelled(scenario, "host one without stated_tokens_per_s to change how it batches"):
+        return refusal
     if apply(scenario, values, catalog) == scenario:
         return Refusal(
             reason="every deployment already batches continuously and pages its KV cache, as vLLM always does: there "

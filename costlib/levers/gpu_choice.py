@@ -9,14 +9,13 @@ from costlib.engine import engine_inputs
 from costlib.errors import DomainError
 from costlib.hardware import GpuSpec
 from costlib.kvcache import concurrent_sequences
-from costlib.lever import Choice, Effort, Lever, Monotone, Option, Refusal, Stage, Values
+from costlib.lever import KEEP, Choice, Effort, Lever, Monotone, Option, Refusal, Stage, Values, refuse_unmodelled
 from costlib.pricing import GpuPrice, PriceKind, PurchaseMix, price_at
 from costlib.replica import resident_tokens
 from costlib.scenario import Deployment, Scenario, SelfHosted
 from costlib.serving import ServingConfig
 from costlib.sources import Source
 
-KEEP = "keep"
 MOST_GPUS = 8  # of one node
 MOST_BLOCKED_CHARACTERS = 90
 
@@ -28,7 +27,7 @@ def _options(scenario: Scenario, catalog: Catalog) -> tuple[Option, ...]:
         blocked = _briefly(refusal.reason) if refusal else ""
         # No price in the label: links hold the label and must outlive the price.
         offered.append(Option(value=gpu.key, label=gpu.name, blocked=blocked))
-    return (Option(value=KEEP, label="Keep"), *offered)
+    return (KEEP, *offered)
 
 
 def _briefly(reason: str) -> str:
@@ -95,11 +94,8 @@ def _refusal(gpu: GpuSpec, price: GpuPrice | None, scenario: Scenario, catalog: 
 
 
 def refuse(scenario: Scenario, values: Values, catalog: Catalog) -> Refusal | None:
-    if not scenario.modelled:
-        return Refusal(
-            reason="no deployment has a modelled capacity: each is bought by the token or states its throughput",
-            remedy="host one without stated_tokens_per_s to choose its GPU",
-        )
+    if refusal := refuse_unmodelled(scenario, "host one without stated_tokens_per_s to choose its GPU"):
+        return refusal
     gpu = catalog.gpu(values["gpu"])
     return _refusal(gpu, _price(gpu, scenario, catalog), scenario, catalog)
 
@@ -120,7 +116,7 @@ LEVER = Lever(
             key="gpu",
             label="GPU",
             options=_options,
-            neutral=KEEP,
+            neutral=KEEP.value,
             help="Bought on demand at the least price known, from today's provider where it sells this GPU: a discount "
             "that today's price holds is not carried over. Takes as many GPUs as hold the model, today's or more.",
         ),

@@ -6,7 +6,7 @@ from datetime import date
 from costlib.catalog import Catalog
 from costlib.engine import engine_inputs, prefill_s
 from costlib.kvcache import kv_bytes_per_sequence, reload_s
-from costlib.lever import Effort, Lever, Monotone, Number, Refusal, Stage, Switch, Values
+from costlib.lever import Effort, Lever, Monotone, Number, Refusal, Stage, Switch, Values, refuse_unmodelled
 from costlib.models import AttentionKind
 from costlib.scenario import Deployment, Scenario, SelfHosted
 from costlib.serving import ServingConfig
@@ -74,11 +74,10 @@ def _why_not(deployment: Deployment, hosted: SelfHosted, values: Values, catalog
 
 
 def refuse(scenario: Scenario, values: Values, catalog: Catalog) -> Refusal | None:
-    if not scenario.modelled:
-        return Refusal(
-            reason="no deployment has a modelled capacity: each is bought by the token or states its throughput",
-            remedy="use the provider's cached input price, or host one without stated_tokens_per_s",
-        )
+    if refusal := refuse_unmodelled(
+        scenario, "use the provider's cached input price, or host one without stated_tokens_per_s"
+    ):
+        return refusal
     found = [
         _why_not(deployment, deployment.supply, values, catalog)
         for deployment in scenario.deployments

@@ -4,26 +4,19 @@ from datetime import date
 
 from costlib.catalog import Catalog
 from costlib.hardware import Precision
-from costlib.lever import Choice, Effort, Lever, Monotone, Option, Refusal, Stage, Values
+from costlib.lever import KEEP, Choice, Effort, Lever, Monotone, Option, Refusal, Stage, Values, refuse_unmodelled
 from costlib.scenario import Scenario
 from costlib.serving import KV_BYTES_PER_ELEMENT
 from costlib.sources import Source
 
-KEEP = "keep"
-
 
 def _options(scenario: Scenario, catalog: Catalog) -> tuple[Option, ...]:
     offered = (Option(value=precision, label=precision.upper()) for precision in KV_BYTES_PER_ELEMENT)
-    return (Option(value=KEEP, label="Keep"), *offered)
+    return (KEEP, *offered)
 
 
 def refuse(scenario: Scenario, values: Values, catalog: Catalog) -> Refusal | None:
-    if not scenario.modelled:
-        return Refusal(
-            reason="no deployment has a modelled capacity: each is bought by the token or states its throughput",
-            remedy="host one without stated_tokens_per_s to choose the format of its KV cache",
-        )
-    return None
+    return refuse_unmodelled(scenario, "host one without stated_tokens_per_s to choose the format of its KV cache")
 
 
 def apply(scenario: Scenario, values: Values, catalog: Catalog) -> Scenario:
@@ -40,7 +33,7 @@ LEVER = Lever(
             key="kv",
             label="KV cache",
             options=_options,
-            neutral=KEEP,
+            neutral=KEEP.value,
             help="FP8 holds twice the tokens. It pays where KV memory binds or contexts are long; where the batch "
             "limit or arithmetic binds and contexts are short, it saves next to nothing.",
         ),

@@ -8,12 +8,11 @@ from costlib.catalog import Catalog
 from costlib.engine import engine_inputs
 from costlib.errors import DomainError
 from costlib.kvcache import concurrent_sequences
-from costlib.lever import Choice, Effort, Lever, Monotone, Option, Refusal, Stage, Values
+from costlib.lever import KEEP, Choice, Effort, Lever, Monotone, Option, Refusal, Stage, Values, refuse_unmodelled
 from costlib.replica import resident_tokens
 from costlib.scenario import Deployment, Scenario, SelfHosted
 from costlib.sources import Source
 
-KEEP = "keep"
 CHOICES = {
     "tensor_parallel_count": (1, 2, 4, 8),
     "pipeline_parallel_count": (1, 2, 4),
@@ -23,15 +22,12 @@ CHOICES = {
 
 def _options(key: str):  # type: ignore[no-untyped-def]
     offered = tuple(Option(value=str(count), label=str(count)) for count in CHOICES[key])
-    return lambda scenario, catalog: (Option(value=KEEP, label="Keep"), *offered)
+    return lambda scenario, catalog: (KEEP, *offered)
 
 
 def refuse(scenario: Scenario, values: Values, catalog: Catalog) -> Refusal | None:
-    if not scenario.modelled:
-        return Refusal(
-            reason="no deployment has a modelled capacity: each is bought by the token or states its throughput",
-            remedy="host one without stated_tokens_per_s to choose its layout",
-        )
+    if refusal := refuse_unmodelled(scenario, "host one without stated_tokens_per_s to choose its layout"):
+        return refusal
     for deployment in apply(scenario, values, catalog).deployments:
         if not isinstance(deployment.supply, SelfHosted):
             continue
@@ -48,7 +44,7 @@ def refuse(scenario: Scenario, values: Values, catalog: Catalog) -> Refusal | No
 
 
 def apply(scenario: Scenario, values: Values, catalog: Catalog) -> Scenario:
-    layout: dict[str, Any] = {key: int(values[key]) for key in CHOICES if values[key] != KEEP}
+    layout: dict[str, Any] = {key: int(values[key]) for key in CHOICES if values[key] != KEEP.value}
 
     def edit(deployment: Deployment, hosted: SelfHosted) -> SelfHosted:
         return replace(hosted, serving=replace(hosted.serving, **layout))
@@ -66,7 +62,7 @@ LEVER = Lever(
             key="tensor_parallel_count",
             label="Tensor parallel GPUs",
             options=_options("tensor_parallel_count"),
-            neutral=KEEP,
+            neutral=KEEP.value,
             ordered=True,
             help="More GPUs answer faster and leave more room for KV cache, and pay for it in traffic between them. "
             "The fewest that hold the model and keep the time per token are mostly the cheapest.",
@@ -75,7 +71,7 @@ LEVER = Lever(
             key="pipeline_parallel_count",
             label="Pipeline stages",
             options=_options("pipeline_parallel_count"),
-            neutral=KEEP,
+            neutral=KEEP.value,
             ordered=True,
             help="Little traffic, which helps over PCIe; but a token still passes every stage, so none comes faster.",
         ),
@@ -83,7 +79,7 @@ LEVER = Lever(
             key="min_replicas_count",
             label="Replicas at least",
             options=_options("min_replicas_count"),
-            neutral=KEEP,
+            neutral=KEEP.value,
             ordered=True,
             help="The peak decides how many replicas run; this is a floor for availability. It only ever costs.",
         ),

@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import date
 
 from costlib.catalog import Catalog
-from costlib.lever import Choice, Effort, Lever, Monotone, Number, Refusal, Stage, Switch, Values
-from costlib.routing import KEPT_LENGTH, ROUTED_KEY, Routing, refusal, routed, small_models
+from costlib.lever import Effort, Lever, Monotone, Number, Refusal, Stage, Switch, Values
+from costlib.routing import KEPT_LENGTH, ROUTED_KEY, SMALL_MODEL, Routing, refusal, routed
 from costlib.scenario import Scenario
 from costlib.sources import Source
 from costlib.units import KILO
@@ -42,13 +42,7 @@ LEVER = Lever(
             help="Each model is priced at its own mix and its own load: the large one keeps what is long and hard, and "
             "loses batch size with the rest. No answer is tried twice; a wrong choice is a wrong answer.",
         ),
-        Choice(
-            key="small_model",
-            label="Small model",
-            options=small_models,
-            neutral="llama-3.1-8b",
-            help="Runs on the same GPUs in the smallest tensor-parallel group it fits.",
-        ),
+        SMALL_MODEL,
         Number(
             key="share_fraction",
             label="Sent to the small model",

@@ -3,18 +3,13 @@
 from datetime import date
 
 from costlib.catalog import Catalog
-from costlib.lever import Effort, Lever, Monotone, Number, Refusal, Stage, Switch, Values
+from costlib.lever import Effort, Lever, Monotone, Number, Refusal, Stage, Switch, Values, refuse_unmodelled
 from costlib.scenario import Scenario
 from costlib.sources import Source
 
 
 def refuse(scenario: Scenario, values: Values, catalog: Catalog) -> Refusal | None:
-    if not scenario.modelled:
-        return Refusal(
-            reason="no deployment has a modelled capacity: each is bought by the token or states its throughput",
-            remedy="use the provider's cached input price, or host one without stated_tokens_per_s",
-        )
-    return None
+    return refuse_unmodelled(scenario, "use the provider's cached input price, or host one without stated_tokens_per_s")
 
 
 def apply(scenario: Scenario, values: Values, catalog: Catalog) -> Scenario:

@@ -7,7 +7,19 @@ from costlib.catalog import Catalog
 from costlib.engine import VOCABULARY_COUNT
 from costlib.errors import DomainError
 from costlib.kvcache import kv_bytes_per_token
-from costlib.lever import Choice, Effort, Lever, Monotone, Number, Option, Refusal, Stage, Switch, Values
+from costlib.lever import (
+    Choice,
+    Effort,
+    Lever,
+    Monotone,
+    Number,
+    Option,
+    Refusal,
+    Stage,
+    Switch,
+    Values,
+    refuse_unmodelled,
+)
 from costlib.models import ModelSpec
 from costlib.replica import solve_replica
 from costlib.scenario import Deployment, Scenario, SelfHosted
@@ -107,11 +119,8 @@ def best_length(deployment: Deployment, hosted: SelfHosted, drafter: Speculation
 
 
 def refuse(scenario: Scenario, values: Values, catalog: Catalog) -> Refusal | None:
-    if not scenario.modelled:
-        return Refusal(
-            reason="no deployment has a modelled capacity: each is bought by the token or states its throughput",
-            remedy="host one without stated_tokens_per_s to draft for it",
-        )
+    if refusal := refuse_unmodelled(scenario, "host one without stated_tokens_per_s to draft for it"):
+        return refusal
     if any(hosted.serving.batching is Batching.STATIC for hosted in scenario.modelled):
         return Refusal(
             reason="a deployment batches statically, and drafts are modelled in continuous batches only",

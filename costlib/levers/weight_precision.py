@@ -5,11 +5,10 @@ from datetime import date
 
 from costlib.catalog import Catalog
 from costlib.hardware import GpuSpec, Precision
-from costlib.lever import Choice, Effort, Lever, Monotone, Option, Refusal, Stage, Values
+from costlib.lever import KEEP, Choice, Effort, Lever, Monotone, Option, Refusal, Stage, Values, refuse_unmodelled
 from costlib.scenario import Scenario
 from costlib.sources import Source
 
-KEEP = "keep"
 NVIDIA = "NVIDIA"
 _NO_INT8_KERNEL = ("Blackwell", "Blackwell Ultra")  # compute capability 10 and later
 
@@ -41,7 +40,7 @@ def _options(scenario: Scenario, catalog: Catalog) -> tuple[Option, ...]:
     offered = (
         Option(value=key, label=one.label, blocked=_blocked(scenario, one, catalog)) for key, one in FORMATS.items()
     )
-    return (Option(value=KEEP, label="Keep"), *offered)
+    return (KEEP, *offered)
 
 
 def _lacks(gpu: GpuSpec, wanted: Format) -> str:
@@ -60,11 +59,8 @@ def _blocked(scenario: Scenario, wanted: Format, catalog: Catalog) -> str:
 
 
 def refuse(scenario: Scenario, values: Values, catalog: Catalog) -> Refusal | None:
-    if not scenario.modelled:
-        return Refusal(
-            reason="no deployment has a modelled capacity: each is bought by the token or states its throughput",
-            remedy="host one without stated_tokens_per_s to choose its weight format",
-        )
+    if refusal := refuse_unmodelled(scenario, "host one without stated_tokens_per_s to choose its weight format"):
+        return refusal
     wanted = FORMATS[values["weights"]]
     reason = _blocked(scenario, wanted, catalog)
     if not reason:
@@ -92,7 +88,7 @@ LEVER = Lever(
             key="weights",
             label="Weights",
             options=_options,
-            neutral=KEEP,
+            neutral=KEEP.value,
             help="FP8 and INT8 also compute in 8 bit where the GPU can. INT4, by AWQ, GPTQ or else, only stores in 4 "
             "bit: it reads less; at large batches saves little or costs. On A100 and T4, FP8 too is storage only. "
             "bitsandbytes (bnb) needs no calibration and saves memory, but unpacks weights in every step: slower than "

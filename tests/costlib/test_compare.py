@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costlib.compare import compare, shapley
+from costlib.compare import compare, pull, shapley
 from costlib.errors import DoesNotFit, UnknownKey
 from costlib.estimate import Undefined
+from costlib.levers import lever as lever_of
 from tests.costlib.scenario_builders import CATALOG, bought, hosted, scenario, work
 
 PLAYERS = ["a", "b", "c", "d"]
@@ -216,3 +217,15 @@ def test_a_lever_that_changes_no_answer_needs_no_evidence():
     result = compare(BUSY, {"prefix_caching": {"enabled": True}}, CATALOG)
     assert result.unproven == ()
     assert result.accepted_fraction == 1
+
+
+def test_what_refuses_is_left_out_and_the_levers_behind_it_see_the_scenario_without_it():
+    asked = {
+        "batch_limits": {"max_num_seqs": "1024", "max_num_batched_tokens": "512"},
+        "prefix_caching": {"enabled": True, "hit_fraction": 0.5},
+        "kv_precision": {"kv": "keep"},
+    }
+    checked = {key: lever_of(key).check_values(values, BUSY, CATALOG) for key, values in asked.items()}
+    made, keys, refusals = pull(BUSY, checked, CATALOG)
+    assert (keys, [key for key, _ in refusals]) == (("prefix_caching",), ["batch_limits"])
+    assert made == BUSY.with_serving(prefix_hit_fraction=0.5)

@@ -41,6 +41,7 @@ def test_the_table_is_what_the_sources_of_every_release_say(kind):
         ("0.26.0", "--max-num-seqs", Standing.KNOWN),
         ("0.32.0", "--max-chunked-prefill-tokens", Standing.ABSENT),
         ("0.9.2", "--host", Standing.KNOWN),
+        ("0.6.3", "--grpc", Standing.ABSENT),
         ("0.32.0", "--host", Standing.KNOWN),
         ("0.33.0", "--host", Standing.UNCHECKED),
         ("0.33.0", "--config", Standing.UNCHECKED),

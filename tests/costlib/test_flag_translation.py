@@ -114,6 +114,30 @@ def test_json_that_is_there_already_takes_more_keys():
     assert json.loads(value(found, "--speculative-config")) == {"method": "eagle", "num_speculative_tokens": 2}
 
 
+def test_what_is_switched_off_and_gone_says_why_it_is_gone():
+    row = option(translate("LLM('m', use_v2_block_manager=False)", NOW), "--no-use-v2-block-manager")
+    assert (row.fate, row.becomes, row.why) == (Fate.GONE, "", "the only block manager since 0.10")
+
+
+def test_an_option_given_twice_is_passed_on_twice():
+    found = translate("vllm serve m --middleware a.b --middleware c.d", NOW)
+    assert found.words[3:] == ("--middleware", "a.b", "--middleware", "c.d")
+
+
+def test_a_chat_template_is_no_json():
+    assert translate("vllm serve m --chat-template '{{ messages }}'", NOW).words[-1] == "{{ messages }}"
+
+
+def test_a_word_behind_what_looks_like_a_switch_is_not_lost():
+    found = translate("vllm serve m --disable-access-log-for-endpoints /health", NOW)
+    assert found.words[3:] == ("--disable-access-log-for-endpoints", "/health")
+
+
+def test_the_nearest_option_is_one_that_the_release_has():
+    row = option(translate("vllm serve m --guided-decoding-backends x", NOW), "--guided-decoding-backends")
+    assert "--guided-decoding-backend is" not in row.why
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -121,6 +145,7 @@ def test_json_that_is_there_already_takes_more_keys():
         "   \n",
         "vllm serve m --a 'unclosed",
         "rm -rf",
+        "vllm serve one two",
         "x" * (MOST_CHARACTERS + 1),
         "--a " * 4000,
         "vllm serve m --speculative-config {",
@@ -132,7 +157,7 @@ def test_json_that_is_there_already_takes_more_keys():
         "LLM(x=open('/etc/passwd').read())",
         "LLM(\0)",
     ],
-    ids=range(14),
+    ids=range(15),
 )
 def test_hostile_text_is_refused_in_a_sentence(text):
     with pytest.raises(ConfigError):

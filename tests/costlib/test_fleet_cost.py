@@ -1,6 +1,6 @@
 """Many scenarios at once: the same bills as `project` says of each, and bands where its own are."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from math import isnan
 
 import numpy as np
@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costlib.compare import apply_levers
+from costlib.engine import engine_inputs
 from costlib.errors import DomainError
 from costlib.fleet_cost import Z90, edge_ratio, usd_per_month
 from costlib.levers import LEVERS
@@ -54,6 +55,28 @@ def test_any_load_costs_what_project_says(rate, prompt, output, cv, hit, slowest
     )  # fmt: skip
     today = scenario(deployment)
     assert usd_per_month([today], CATALOG) == pytest.approx([alone(today)], rel=1e-9, nan_ok=True)
+
+
+@pytest.mark.parametrize("key", ["prefix_hit_fraction", "host_hit_fraction"])
+def test_what_draws_share_does_not_hang_on_what_is_found_in_caches(key):
+    """Inputs and constants are found once for all draws that differ in cache hits alone."""
+    host = {"host_kv_bytes": 64e9}
+    rare, often = (
+        scenario(
+            *(hosted(model, gpu, work(60, 1500, 300), key=gpu, tensor_parallel_count=4, **host, **{key: share})
+              for model, gpu in (("llama-3.3-70b", "h100-sxm"), ("gpt-oss-20b", "b200"), ("llama-3.1-8b", "l4")))
+        )
+        for share in (0.1, 0.9)
+    )  # fmt: skip
+    for was, now in zip(rare.deployments, often.deployments, strict=True):
+        model, gpu = CATALOG.model(was.model_key), CATALOG.gpu(was.supply.gpu_key)
+        for of in (engine_inputs, CATALOG.engine.resolve):
+            first, second = (of(model, gpu, one.supply.serving) for one in (was, now))
+            assert [getattr(first, field.name) for field in fields(first)] == [
+                getattr(second, field.name) for field in fields(second)
+            ]
+    alone_each = [usd_per_month([one], CATALOG)[0] for one in (rare, often)]
+    assert usd_per_month([rare, often], CATALOG).tolist() == alone_each
 
 
 def test_one_that_does_not_fit_is_no_number_and_spoils_no_other():

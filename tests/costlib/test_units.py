@@ -42,6 +42,8 @@ UNIT_STANDS_BESIDE = {
     ("FittedConstant", "prior_log_sd"),
     ("Figure", "value"),
     ("Figure", "before"),
+    ("Indicator", "value"),
+    ("Indicator", "before"),
     ("Smoothed", "middle"),  # that of the series
     ("Smoothed", "draws"),
     ("Forecast", "draws"),  # the history's currency

@@ -66,6 +66,27 @@ def test_a_broken_file_is_named_and_the_rest_is_offered(
     assert "Quick wins" in side_by_side(at).columns
 
 
+def test_a_saved_name_that_is_taken_is_told_apart(
+    all_homes, open_page: Open, monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    place = all_homes.copy("sample", tmp_path / "taken")
+    monkeypatch.setitem(all_homes._made, "taken", place)
+    for name in ("Today", "Quick wins"):
+        save(place.home, name, {"prefix_caching": {"enabled": True}}, place.now)
+    at = open_page("compare", "taken")
+    at.multiselect(key="scenarios").set_value(["Quick wins", "Quick wins (saved)", "Today (saved)"]).run()
+    assert not at.exception
+    assert list(side_by_side(at).columns) == ["Today", "Quick wins", "Quick wins (saved)", "Today (saved)"]
+
+
+def test_the_small_print_says_what_the_figures_rest_on(open_page: Open) -> None:
+    for page in ("compare", "plan"):
+        said = page_text(open_page(page, "sample"))
+        assert "Demand of 3 of 3 deployments measured" in said
+        assert "Engine model: " in said
+        assert "Prices in force on " in said
+
+
 def test_nothing_chosen_asks_for_a_choice(open_page: Open) -> None:
     at = open_page("compare", "sample")
     at.multiselect(key="scenarios").set_value([]).run()

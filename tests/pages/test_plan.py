@@ -8,6 +8,7 @@ import pytest
 from costlib.levers import LEVERS
 from tests.pages.conftest import Open
 from tests.pages.reading import badges, card, chart, page_text, usd
+from ui.theme import palette
 
 COPILOT = {"deployment": "support-copilot · llama-3.3-70b"}
 
@@ -25,6 +26,8 @@ def test_a_target_is_reached_by_steps_that_hang_from_today_to_the_plan(planned) 
     bars = chart(planned, "plan-cascade")["data"][0]
     assert (bars["y"][0], bars["y"][-1]) == ("Today", "Planned")
     assert bars["x"][-1] <= 0.4
+    assert bars["marker"]["color"][0] == palette().idle
+    assert bars["marker"]["color"][-1] == palette().accent, "what would be, as on What-if"
     assert bars["base"][-2] == pytest.approx(bars["x"][-1]), "the last step ends where the plan stands"
     assert usd(card(planned, "Cost per 1M tokens")) == pytest.approx(bars["x"][-1], abs=0.0006)
     assert len(steps(planned)) == len(bars["y"]) - 2
@@ -95,4 +98,4 @@ def test_a_model_that_does_not_fit_says_what_would(see_page: Open) -> None:
 
 
 def test_measurements_without_a_described_deployment_ask_for_one(see_page: Open) -> None:
-    assert "Describe yours in" in page_text(see_page("plan", "real"))
+    assert "Describe your deployments in" in page_text(see_page("plan", "real"))

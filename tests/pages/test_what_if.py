@@ -8,6 +8,7 @@ import pytest
 from costlib.compare import compare
 from costlib.lever import Choice, Number, Switch
 from costlib.levers import LEVERS
+from store.saved import save
 from tests.pages.conftest import Open
 from tests.pages.reading import badges, card, chart, page_text, table, texts, usd
 from ui import data, links
@@ -18,6 +19,7 @@ SPEND = "Spend per month"
 FP8 = {"weight_precision.weights": "FP8"}
 PREFIX_CACHING = {"prefix_caching.enabled": "true", "prefix_caching.hit_fraction": "60"}
 CASCADE = {"cascade_routing.enabled": "true"}
+PULLED = {"prefix_caching": {"enabled": True, "hit_fraction": 0.6}}
 
 
 def widgets(at) -> dict:
@@ -77,7 +79,7 @@ def test_dollars_and_ratios_are_not_percentages(open_page: Open) -> None:
     )
     assert drawn["semantic_cache.wrong_usd_per_answer"].value == 0.05
     assert drawn["semantic_cache.lookup_usd_per_thousand"].proto.format == "$%.2f per 1,000 lookups"
-    assert drawn["semantic_cache.hit_fraction"].proto.format == "%d%% of requests answered from the cache"
+    assert drawn["semantic_cache.hit_fraction"].proto.format == "%d%%"
     assert drawn["prompt_compression.compression_ratio"].proto.format == "%.1f tokens to one"
 
 
@@ -183,6 +185,23 @@ def test_a_link_of_hostile_text_shows_it_literally_and_only_some_of_it(open_page
     assert len(warning.value) < 2000
 
 
+@pytest.mark.parametrize("page", ["what_if", "compare", "plan", "limits"])
+def test_a_link_of_two_hundred_hostile_parameters_opens_every_page_of_scenarios(open_page: Open, page: str) -> None:
+    query = {f"lever{n}.<script>alert({n})</script>": "<img src=x onerror=y>" * 5 for n in range(200)}
+    at = open_page(page, "sample", {**query, "v": "-1", "target": "1e400", "deployment": "<b>", "scenarios": "<i>,A"})
+    assert not at.exception
+    assert not [one.value for one in (*at.warning, *at.info, *at.error) if re.search(r"(?<!\\)<", one.value)]
+
+
+def test_where_all_is_bought_by_the_token_a_lever_of_serving_is_refused_with_its_remedy(open_page: Open) -> None:
+    at = open_page("what_if", "API only", {**FP8, **PREFIX_CACHING})
+    assert not at.exception
+    assert len(at.warning) == 2
+    assert all("each is bought by the token" in warning.value for warning in at.warning)
+    assert "use the provider's cached input price" in page_text(at)
+    assert "Engine model" not in page_text(at), "it has no part in these prices"
+
+
 def test_a_link_of_a_version_that_is_not_known_says_so_and_shows_what_it_can(open_page: Open) -> None:
     at = open_page("what_if", "sample", {"v": "99", **FP8})
     assert "version of Permillion that is not known here" in page_text(at)
@@ -223,6 +242,45 @@ def test_settings_are_saved_opened_again_and_deleted(all_homes, open_page: Open,
     assert "\\]\\(" in " ".join(one.value for one in at.markdown), "a hostile name stays text"
     at.button(key="delete-FP8 [only](https://evil.example)").click().run()
     assert not list(place.home.scenarios.glob("*.json"))
+
+
+def test_what_was_saved_and_is_no_setting_here_is_not_opened_and_says_why(
+    all_homes, open_page: Open, monkeypatch, tmp_path
+) -> None:
+    place = all_homes.copy("sample", tmp_path / "of the future")
+    monkeypatch.setitem(all_homes._made, "of the future", place)
+    for name, settings in {
+        "Lever": {"time_travel": {"enabled": True}},
+        "Type": {"prefix_caching": {"enabled": "yes"}},
+        "Option": {**PULLED, "weight_precision": {"weights": ["fp8"]}},
+    }.items():
+        save(place.home, name, settings, place.now)
+    at = open_page("what_if", "of the future")
+    for name, why in {"Lever": "unknown lever", "Type": "must be true or false", "Option": "unknown weights"}.items():
+        at.button(key=f"open-{name}").click().run()
+        (toast,) = at.toast
+        assert f"{name} is not opened" in toast.value
+        assert why in toast.value
+    assert "Nothing changes yet" in page_text(at), "not in part either"
+
+
+def test_a_saved_file_that_was_copied_or_cut_short_is_named_and_can_be_deleted(
+    all_homes, open_page: Open, monkeypatch, tmp_path
+) -> None:
+    place = all_homes.copy("sample", tmp_path / "copied")
+    monkeypatch.setitem(all_homes._made, "copied", place)
+    save(place.home, "Ours", PULLED, place.now)
+    (kept,) = place.home.scenarios.glob("*.json")
+    (place.home.scenarios / "copy.json").write_bytes(kept.read_bytes())
+    (place.home.scenarios / "cut.json").write_bytes(kept.read_bytes()[:60])
+    at = open_page("what_if", "copied")
+    assert not at.exception
+    said = page_text(at)
+    assert "copy.json cannot be read" in said
+    assert "cut.json cannot be read" in said
+    for name in ("copy.json", "cut.json"):
+        at.button(key=f"delete-{name}").click().run()
+    assert list(place.home.scenarios.glob("*.json")) == [kept]
 
 
 # What cannot be -------------------------------------------------------------------------------------------------------

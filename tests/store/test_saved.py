@@ -79,3 +79,12 @@ def test_there_is_an_end_to_how_many(home, monkeypatch):
     save(home, "two", SETTINGS, NOW)
     with pytest.raises(ConfigError, match="delete one"):
         save(home, "three", {}, NOW)
+
+
+def test_a_copy_under_another_name_is_no_second_scenario_and_can_be_deleted(home):
+    save(home, "one", SETTINGS, NOW)
+    (kept,) = home.scenarios.glob("*.json")
+    (home.scenarios / "copy.json").write_bytes(kept.read_bytes())
+    assert {one.name: bool(one.problem) for one in saved(home)} == {"one": False, "copy.json": True}
+    delete(home, "copy.json")
+    assert [one.name for one in saved(home)] == ["one"]

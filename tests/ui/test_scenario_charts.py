@@ -30,3 +30,11 @@ def test_whiskers_reach_from_p10_to_p90_and_today_is_grey() -> None:
     assert drawn["error_x"]["arrayminus"] == [2.0, 0.0]
     assert drawn["marker"]["color"] == [LIGHT.idle, LIGHT.accent]
     assert drawn["y"][1] == "&lt;i&gt;mine&lt;/i&gt;"
+
+
+def test_a_bar_whose_edges_are_both_dearer_than_the_middle_has_no_cheaper_half() -> None:
+    less, more = tornado([("x: y", "10 %", "65 %", 110.0, 130.0), ("z", "P10", "P90", 80.0, 90.0)], 100.0, LIGHT)[
+        "data"
+    ]
+    assert (less["x"], less["text"]) == ([0.0, -20.0], ["", "P10"])
+    assert (more["x"], more["text"]) == ([30.0, 0.0], ["65 %", ""])
