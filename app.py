@@ -26,7 +26,7 @@ chosen = st.navigation(
         st.Page("pages/weekly_review.py", title="Weekly review", icon=":material/event_note:"),
         st.Page("pages/data_health.py", title="Data health", icon=":material/health_and_safety:"),
     ],
-    position="top",
+    position="hidden" if frame.is_presenting() else "top",
 )
 st.set_page_config(page_title=f"{chosen.title} · Permillion")
 chosen.run()

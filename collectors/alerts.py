@@ -5,24 +5,75 @@ webhook that fails is tried once more, said in the log and tried again with the 
 often enough: nothing but its host is ever shown.
 """
 
+import asyncio
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from collectors.base import ScrapeFailure, TargetRefused, excerpt
 from collectors.http import HttpClient, HttpLimits, checked_webhook
 from costlib.alerts import AlertState, Event, EventKind, Rule, Signal, Way, gone, judged
+from costlib.errors import PermillionError
 from store.alerts_file import load_rules, load_state, save_state
 from store.home import Home
+from store.read import open_snapshot
+from store.signals import signals
 
 LIMITS = HttpLimits(connect_s=2.0, idle_s=5.0, total_s=8.0)
 TRIES = 2
+LOOK_EVERY_S = 60.0  # a look takes a second of the processor; what it watches are days
 LONGEST_SENTENCE, MOST_TEXT_CHARACTERS = 600, 1000
 log = logging.getLogger("permillion.alerts")
 
 
-async def alert(home: Home, signals: Iterable[Signal], env: Mapping[str, str], now: datetime) -> AlertState:
+class Alarm:
+    """Looks at each newly published state once, and says what alert rules have to say of it. Never raises: collecting
+    goes on whatever alerts.toml holds, and what is wrong with it is said once."""
+
+    def __init__(self, home: Home, env: Mapping[str, str], clock: Callable[[], datetime]) -> None:
+        self._home, self._env, self._clock = home, env, clock
+        self._seen = self._complaint = ""
+
+    async def keep_watch(self) -> None:
+        """For ever: now and then a look."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            await self.look()
+
+    async def look(self) -> None:
+        try:
+            published = self._home.pointer.read_text(encoding="utf-8").strip()
+        except OSError:
+            return
+        if published == self._seen:
+            return
+        self._seen = published
+        try:
+            await self._judge()
+            self._complaint = ""
+        except PermillionError as error:
+            if str(error) != self._complaint:
+                self._complaint = str(error)
+                log.warning("no alert is sent: %s", error)
+        except Exception:
+            log.exception("looking for alerts failed; the next published state is looked at again")
+
+    async def _judge(self) -> None:
+        state = load_state(self._home)
+        if load_rules(self._home) or state.firing or state.waiting:
+            found = await asyncio.to_thread(self._signals)
+            await alert(self._home, found, self._env, self._clock())
+
+    def _signals(self) -> tuple[Signal, ...]:
+        snapshot = open_snapshot(self._home)
+        if snapshot is None:
+            return ()
+        with snapshot:
+            return signals(snapshot, self._home)
+
+
+async def alert(home: Home, found: Iterable[Signal], env: Mapping[str, str], now: datetime) -> AlertState:
     """Judge the signals by the home's rules and send what is new, and what could not be sent before.
 
     Raises    ConfigError for rules or a state that cannot be read; never for a webhook
@@ -31,7 +82,7 @@ async def alert(home: Home, signals: Iterable[Signal], env: Mapping[str, str], n
     state = load_state(home)
     if not rules and not state.firing and not state.waiting:
         return state
-    state = judged(rules, signals, state, now)
+    state = judged(rules, found, state, now)
     save_state(home, state)
     return await _send(home, state, rules, env)
 

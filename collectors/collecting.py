@@ -1,8 +1,10 @@
 """The verb `collect`: what its sources kept is read back, then they are scraped, once or until stopped."""
 
 import asyncio
+import os
 from collections.abc import Callable
 
+from collectors.alerts import Alarm
 from collectors.backfills import backfill_all
 from collectors.run import collect
 from collectors.targets import Sources
@@ -32,6 +34,7 @@ def collect_sources(
             on_run=lambda run: say(run.text),
             names=sources.names,
             file_sd=sources.file_sd,
+            alarm=Alarm(home, os.environ, utc_now),
         )
         runs = asyncio.run(collecting)
     return int(any(run.state != RUN_OK for run in runs))

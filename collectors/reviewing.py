@@ -26,10 +26,14 @@ def review_(
     basis: Annotated[CostBasis, typer.Option(help="Effective spreads commitments; billed is the invoice.")] = (
         CostBasis.EFFECTIVE
     ),
-    currency: Annotated[str, typer.Option(help="The one with the most money if left out.")] = "",
+    currency: Annotated[
+        str, typer.Option(envvar="PERMILLION_CURRENCY", help="The one with the most money if left out.")
+    ] = "",
     out: Annotated[Path | None, typer.Option(help="Write PDF, XLSX, CSV and Markdown into this folder.")] = None,
     team: Annotated[str | None, typer.Option(help="Write this team's statement too; needs --out.")] = None,
-    locale: Annotated[str, typer.Option(help="Separators of the files: en, de, fr, …")] = "en",
+    locale: Annotated[
+        str, typer.Option(envvar="PERMILLION_LOCALE", help="Separators of the files: en, de, fr, …")
+    ] = "en",
     as_json: Json = False,
 ) -> None:
     """The weekly cost review: what changed, why, and where the month lands. --out writes the pack."""

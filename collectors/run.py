@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
+from collectors.alerts import Alarm
 from collectors.base import CollectContext, FetchFailed, Http, Readings, ScrapeFailure, Target
 from collectors.commit import COMMIT_AFTER_S, Intake, Outcome, Store
 from collectors.file_sd import FileSd, Servers
@@ -209,11 +210,12 @@ async def collect(
     names: ModelNames | None = None,
     file_sd: Sequence[FileSd] = (),
     stop_within_s: float = STOP_WITHIN_S,
+    alarm: Alarm | None = None,
 ) -> list[ScrapeRun]:
     """Scrapes `targets`, and those that `file_sd` finds, into `store` until `stop` is set or it is cancelled, or once.
 
-    Publishes before it returns. Returns the runs of the single round when `once`, else nothing. Raises ConfigError for
-    targets that cannot be.
+    Publishes before it returns. `alarm` looks at what is published. Returns the runs of the single round when `once`,
+    else nothing. Raises ConfigError for targets that cannot be.
     """
     clock = clock or steady_clock()
     check_targets(targets, every_s)
@@ -222,6 +224,8 @@ async def collect(
     async with AsyncExitStack() as stack:
         if http is None:
             http = await stack.enter_async_context(HttpClient())
+        if once and alarm:
+            stack.push_async_callback(alarm.look)  # after the last publishing, which closing does
         collection = Collection(store, servers.targets, http, clock=clock, every_s=every_s, names=names, on_run=on_run)
         stack.push_async_callback(collection.close)
         await collection.note(found)
@@ -229,6 +233,8 @@ async def collect(
             return await collection.scrape_all()
         async with asyncio.TaskGroup() as group:
             others = [group.create_task(collection.keep_up()), group.create_task(collection.discover(servers))]
+            if alarm:
+                others.append(group.create_task(alarm.keep_watch()))
             collection.follow_all(group.create_task)
             await (stop or asyncio.Event()).wait()
             await collection.stop(stop_within_s)

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+from collectors.alerts import Alarm
 from collectors.backfills import backfill_all
 from collectors.base import Target
 from collectors.demo import load_demo, sample_file
@@ -63,6 +64,7 @@ def up(
                 every_s=sources.interval_s(every_s),
                 file_sd=sources.file_sd,
                 names=sources.names,
+                alarm=Alarm(home, os.environ, utc_now),
             )
             return asyncio.run(_until_stopped(collecting, dashboard))
         except KeyboardInterrupt:  # before the loop took the signals over

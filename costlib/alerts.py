@@ -106,6 +106,13 @@ class AlertState:
         return tuple(event for event in reversed(self.events) if Way.PAGE in event.to)
 
     @property
+    def firing_on_page(self) -> tuple[Event, ...]:
+        """What is firing now and is for pages, the newest first. `at` is since when."""
+        since = {(key.split("\n")[-1], at) for key, at in self.firing.items()}
+        fired = (event for event in self.on_page if event.kind is EventKind.FIRED)
+        return tuple(event for event in fired if (event.scope, event.at) in since)
+
+    @property
     def waiting(self) -> tuple[Event, ...]:
         return tuple(event for event in self.events if event.waits_for)
 
@@ -129,7 +136,7 @@ def signals_of(outlook: Outlook | None, anomalies: Iterable[Anomaly]) -> tuple[S
         if line.breach_on is not None:
             text += f", above it from {line.breach_on.isoformat()}"
         found.append(Signal(on=Watched.BREACH_PROBABILITY, scope=line.name, value_ratio=known, text=text))
-        spent = float(line.actual / line.budget)
+        spent = float(line.actual / line.budget) if line.budget > 0 else None
         found.append(Signal(on=Watched.SPEND_TO_BUDGET, scope=line.name, value_ratio=spent, text=text))
     worst: dict[str, Anomaly] = {}
     for one in anomalies:

@@ -1,8 +1,7 @@
-"""Money, divided without loss: by any weights, and a deployment's bill into busy, idle and what has no owner."""
+"""Money, divided without loss: by any weights, and in whole cents that add up."""
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from decimal import ROUND_FLOOR, Decimal, localcontext
 from typing import Any, TypeVar
 
@@ -13,39 +12,6 @@ from costlib.units import TOKENS_PER_MTOK
 
 CENT = Decimal("0.01")
 WIDE = 2 * MONEY_PRECISION  # digits: a product of two amounts is exact before it is rounded
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnerUse:
-    """Billed cost of one deployment over a window, and what its server measured. None: nothing was measured."""
-
-    key: str
-    cost: Decimal
-    tokens: int | None = None
-    busy_s: float | None = None
-    coverage_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Allocated:
-    """busy + idle + unmeasured + unmatched = total, exactly.
-
-    `unmeasured` belongs to a deployment whose server was not observed; `unmatched` to no deployment at all.
-    """
-
-    total: Decimal
-    busy: Decimal
-    idle: Decimal
-    unmeasured: Decimal
-    unmatched: Decimal
-    is_measured: bool  # False when no server was observed: then busy and idle are unknown, not zero
-    tokens: int | None  # None when no server counted any
-
-    def shown(self) -> dict[str, Decimal]:
-        """The parts and the total in whole cents, so that what is shown adds up: see `in_cents`."""
-        parts = {"busy": self.busy, "idle": self.idle, "not measured": self.unmeasured, "not matched": self.unmatched}
-        cents = in_cents(list(parts.values()))
-        return {**dict(zip(parts, cents, strict=True)), "total": exact_sum(cents)}
 
 
 Key = TypeVar("Key", bound="str | tuple[str, ...]")
@@ -130,41 +96,6 @@ def in_cents(amounts: list[Decimal]) -> list[Decimal]:
         for n in sorted(range(len(amounts)), key=lambda n: cents[n] - amounts[n])[:missing]:
             cents[n] += CENT
     return cents
-
-
-def allocate(owners: Iterable[OwnerUse], unmatched: Decimal) -> Allocated:
-    """Split each owner's cost by the share of its observed time in which it ran a request.
-
-    Equation   busy = cost x busy_s / coverage_s, rounded once to 18 places;  idle = cost - busy
-    Returns    an Allocated whose parts sum to the total to the last digit
-    Valid for  observed time that stands for the window; coverage is shown beside the result
-    Example    a quarter of the observed time busy: a quarter of the money
-    >>> one = OwnerUse(key="chat", cost=Decimal("100.00"), tokens=10, busy_s=900.0, coverage_s=3600.0)
-    >>> split = allocate([one], unmatched=Decimal("7.00"))
-    >>> split.busy == 25, split.idle == 75, split.total == 107
-    (True, True, True)
-    """
-    busy, idle, unmeasured = [], [], []
-    tokens = None
-    with localcontext(prec=WIDE):
-        for owner in owners:
-            if owner.tokens is not None:
-                tokens = (tokens or 0) + owner.tokens
-            if not owner.coverage_s or owner.busy_s is None:
-                unmeasured.append(owner.cost)
-                continue
-            part = (owner.cost * Decimal(min(1.0, owner.busy_s / owner.coverage_s))).quantize(SMALLEST)
-            busy.append(part)
-            idle.append(owner.cost - part)
-        return Allocated(
-            total=exact_sum([*busy, *idle, *unmeasured, unmatched]),
-            busy=exact_sum(busy),
-            idle=exact_sum(idle),
-            unmeasured=exact_sum(unmeasured),
-            unmatched=unmatched,
-            is_measured=bool(busy),
-            tokens=tokens,
-        )
 
 
 def usd_per_mtok_of(cost: Decimal, tokens: int | None) -> Decimal | Undefined:

@@ -124,15 +124,15 @@ class Finding:
             text += f": {_MORE[cause][amount < 0]} moved the day's cost most, by {amount:+,.2f}"
         return text
 
-    def as_anomaly(self, evidence: str = "") -> Anomaly:
-        """As the weekly review holds it."""
+    def as_anomaly(self, evidence: str = "", currency: str = "") -> Anomaly:
+        """As the weekly review holds it; the amount in its sentence is of `currency`."""
         return Anomaly(
             on=self.on,
             measure=self.measure,
             scope=self.scope,
             impact=self.impact,
             cause=self.cause or "",
-            sentence=self.sentence,
+            sentence=f"{self.sentence} {currency}".rstrip() if self.effects else self.sentence,
             evidence=evidence,
         )
 
@@ -157,6 +157,8 @@ def anomalies(days: Sequence[UseDay], scope: str = "", *, since: date | None = N
     found: list[Finding] = []
     for measure, (of, is_share) in _MEASURES.items():
         values = _array([of(day) for day in ordered])
+        if not np.isfinite(values).any():
+            continue
         off, sigma = _residuals(values if is_share else _logs(values), _LEAST_SHARE if is_share else _LEAST_LOG)
         for start, end in _runs(off / sigma):
             change = off[start] if is_share else np.expm1(off[start])
@@ -202,7 +204,7 @@ def explained(days: Sequence[UseDay]) -> tuple[Decimal | None, tuple[tuple[Cause
     usual: dict[Cause, float] = {}
     for cause in Cause:
         values = _array([chain.get(cause) for chain in chains])
-        before = _same_weekdays(_logs(values), len(values) - 1)
+        before = _same_weekdays(_logs(values))[-1]
         if np.isfinite(values[-1]) and values[-1] > 0 and np.isfinite(before):
             seen[cause], usual[cause] = float(values[-1]), float(np.exp(before))
     if Cause.PRICE not in seen:
@@ -289,31 +291,39 @@ SHARES = frozenset(measure for measure, (_, is_share) in _MEASURES.items() if is
 
 def _residuals(values: Array, least: float) -> tuple[Array, Array]:
     """How far each day is from its like, and the standard deviation known on it; nan where there is too little."""
-    off = np.array([values[day] - _same_weekdays(values, day) for day in range(len(values))])
-    sigma = np.full(len(values), np.nan)
-    for day in range(len(values)):
-        before = off[max(0, day - 8 * WEEK) : day]
-        before = before[np.isfinite(before)]
-        if len(before) >= _LEAST_RESIDUALS:
-            sigma[day] = max(least, _MAD * float(np.median(np.abs(before - np.median(before)))))
-    return off, sigma
+    off = values - _same_weekdays(values)
+    before = _windows(off, 8 * WEEK, 1)
+    apart = np.abs(before - _median(before, 1)[:, None])
+    return off, np.maximum(least, _MAD * _median(apart, _LEAST_RESIDUALS))
 
 
-def _same_weekdays(values: Array, day: int) -> float:
-    like = values[max(0, day - WEEKS * WEEK) : day][::-1][WEEK - 1 :: WEEK]
-    like = like[np.isfinite(like)]
-    return float(np.median(like)) if len(like) >= LEAST_WEEKS else float("nan")
+def _same_weekdays(values: Array) -> Array:
+    """The median of the same weekday in the weeks before each day."""
+    return _median(_windows(values, WEEKS * WEEK, WEEK), LEAST_WEEKS)
+
+
+def _windows(values: Array, days: int, every: int) -> Array:
+    """What lies `every` days before each day, and twice that, up to `days` before it; nan before the first."""
+    padded = np.concatenate([np.full(days, np.nan), values])
+    return np.lib.stride_tricks.sliding_window_view(padded, days)[: len(values), ::every]
+
+
+def _median(rows: Array, least: int) -> Array:
+    """Of what is known in each row; nan where that is less than `least`."""
+    ordered, known = np.sort(rows, axis=1), np.isfinite(rows).sum(axis=1)  # what is not known comes last
+    middle = np.maximum(np.stack([(known - 1) // 2, known // 2], axis=1), 0)
+    return np.where(known >= least, np.take_along_axis(ordered, middle, axis=1).mean(axis=1), np.nan)
 
 
 def _runs(sigmas: Array) -> list[tuple[int, int]]:
     """First and last day of each anomaly."""
     known = np.nan_to_num(sigmas)
     is_off = np.abs(known) > SIGMAS
-    for end in range(WEEK, len(known) + 1):
-        week = known[end - WEEK : end]
-        middle = np.median(week)
-        if abs(middle) > SHIFT_SIGMAS and (np.sign(week) == np.sign(middle)).all():
-            is_off[end - WEEK : end] |= week * np.sign(middle) > _STILL_SIGMAS
+    weeks = np.lib.stride_tricks.sliding_window_view(known, WEEK) if len(known) >= WEEK else np.empty((0, WEEK))
+    middles = np.median(weeks, axis=1)
+    of_one_side = (np.sign(weeks) == np.sign(middles)[:, None]).all(axis=1)
+    for start in np.flatnonzero((np.abs(middles) > SHIFT_SIGMAS) & of_one_side):
+        is_off[start : start + WEEK] |= weeks[start] * np.sign(middles[start]) > _STILL_SIGMAS
     found: list[tuple[int, int]] = []
     day = 0
     while day < len(known):

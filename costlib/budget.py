@@ -217,7 +217,7 @@ def outlook(
         month=month,
         lines=tuple(lines),
         path=_path(month, actual.get(EVERYTHING, {}), ahead.get(EVERYTHING, NO_FORECAST)),
-        method="by drivers, with what is known of the future; 8 in 10 outcomes lie between P10 and P90",
+        method="By drivers, with what is known of the future; 8 in 10 outcomes lie between P10 and P90.",
     )
 
 

@@ -43,7 +43,8 @@ class Facts:
     servers: Sequence[ServerUse] = ()
     before: TrialBalance | None = None
     invoice: Decimal | None = None
-    budget: Decimal | None = None  # of the period
+    invoiced: Decimal | None = None  # what was billed for what `invoice` is of; the balance, if that is billed cost
+    budget: Decimal | Undefined | None = None  # of the period; None: nobody set one
     elapsed_fraction: float | None = None  # of the time that is budgeted
     forecasts: Sequence[tuple[Decimal, Decimal]] = ()  # frozen at the start, and what it came to; closed periods
     days: Mapping[date, Decimal] = field(default_factory=dict)  # daily cost without one-offs, weeks back
@@ -170,8 +171,13 @@ def _savings_rate(facts: Facts) -> Value:
 
 
 def _saved(groups: Iterable[ChargeGroup]) -> Value:
-    used = [group for group in groups if group.commitment_status.lower() != "unused" or group.list_cost is not None]
-    unused = [group.effective for group in groups if group not in used]
+    used: list[ChargeGroup] = []
+    unused: list[Decimal | None] = []
+    for group in groups:
+        if group.commitment_status.lower() != "unused" or group.list_cost is not None:
+            used.append(group)
+        else:
+            unused.append(group.effective)
     if any(group.effective is None or group.list_cost is None for group in used) or None in unused:
         return Undefined(reason="some charges have no effective cost or no list price")
     paid = exact_sum([*(group.effective or Decimal(0) for group in used), *(one for one in unused if one is not None)])
@@ -205,14 +211,17 @@ def _is_owned(line: Line) -> bool:
 
 
 def _unreconciled(facts: Facts) -> Value:
-    if facts.invoice is None or facts.balance.basis is not CostBasis.BILLED:
+    billed = facts.balance.total if facts.invoiced is None else facts.invoiced
+    if facts.invoice is None or (facts.invoiced is None and facts.balance.basis is not CostBasis.BILLED):
         return Undefined(reason="an invoice and billed cost are needed")
-    return exact_sum((facts.invoice, facts.balance.total.copy_negate()))
+    return exact_sum((facts.invoice, billed.copy_negate()))
 
 
 def _budget_variance(facts: Facts) -> Value:
     if facts.budget is None:
         return Undefined(reason="no budget is set")
+    if isinstance(facts.budget, Undefined):
+        return facts.budget
     return _share(exact_sum((facts.balance.total, facts.budget.copy_negate())), facts.budget, "the budget is nothing")
 
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 from difflib import get_close_matches
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import NamedTuple
 
 from costlib.billing import exact_sum
@@ -203,7 +204,8 @@ def _match(
     group: ChargeGroup, evidence: _Evidence, rules: Sequence[tuple[OwnerRule, tuple[tuple[str, str], ...]]]
 ) -> Match:
     team = team_of(group.tags)
-    rule = next((rule for rule, checks in rules if _agrees(rule, checks, group)), None)
+    tags = [(_plain_key(key), value.lower()) for key, value in group.tags.items()]
+    rule = next((rule for rule, checks in rules if _agrees(rule, checks, group, tags)), None)
     if rule:
         team = rule.team or team
         if rule.deployment:
@@ -228,17 +230,17 @@ def _checks(rule: OwnerRule) -> tuple[tuple[str, str], ...]:
     return tuple((_plain_key(key), value.lower()) for key, value in rule.tag.items())
 
 
-def _agrees(rule: OwnerRule, tags: tuple[tuple[str, str], ...], group: ChargeGroup) -> bool:
+def _agrees(
+    rule: OwnerRule, wanted: tuple[tuple[str, str], ...], group: ChargeGroup, tags: Sequence[tuple[str, str]]
+) -> bool:
+    if not all(any(key == name and fnmatchcase(value, glob) for key, value in tags) for name, glob in wanted):
+        return False  # most rules are of tags, and most of these of other ones
     return (
         _is_like(rule.service, group.service_name)
         and _is_like(rule.provider, group.provider)
         and _is_like(rule.account, group.billing_account)
         and _is_like(rule.region, group.region)
         and (not rule.resource or any(_is_like(rule.resource, name) for name in _names(group)))
-        and all(
-            any(_plain_key(key) == name and fnmatchcase(value.lower(), wanted) for key, value in group.tags.items())
-            for name, wanted in tags
-        )
         and any((rule.resource, rule.tag, rule.service, rule.provider, rule.account, rule.region))
     )
 
@@ -265,6 +267,7 @@ def _machines(value: str) -> set[str]:
     return {name for name in names if len(name) > 1 and not name.isdigit()} - {"localhost"}
 
 
+@lru_cache(maxsize=4096)  # asked for every tag of every charge, once for each rule
 def _plain_key(key: str) -> str:
     """A tag's key without the provider's prefix, its case and its separators.
 

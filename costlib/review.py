@@ -227,12 +227,17 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
+    """`week` is the first day of the period it was decided for; `link` and `saved`, a month, those of the proposal."""
+
     id: str
     text: str
     owner: str = ""
     due: date | None = None
     state: ActionState = ActionState.OPEN
     said_on: date | None = None
+    week: date | None = None
+    link: str = ""
+    saved: Decimal | None = None
 
     def is_late(self, today: date) -> bool:
         return self.state is ActionState.OPEN and self.due is not None and self.due < today
@@ -242,6 +247,8 @@ class Action:
 class StatementLine:
     """One provider: what its charges add up to and what it invoiced; None while there is no invoice.
 
+    `ties`: the two are the same but for rounding.
+
     >>> StatementLine(provider="AWS", billed=Decimal("10.00"), invoice=Decimal("10.02")).difference
     Decimal('0.02')
     """
@@ -250,10 +257,24 @@ class StatementLine:
     billed: Decimal
     invoice: Decimal | None = None
     note: str = ""
+    ties: bool | None = None
 
     @property
     def difference(self) -> Decimal | None:
         return None if self.invoice is None else self.invoice - self.billed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Indicator:
+    """One of `costlib.kpis.KPIS` by its name, with the period before; `unit` is a `KpiUnit` as text."""
+
+    name: str
+    number_count: int
+    label: str
+    unit: str
+    formula: str
+    value: Decimal | float | Undefined
+    before: Decimal | float | Undefined | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,6 +304,7 @@ class Review:
     snapshot_id: str
     total: Decimal
     is_sample: bool = False
+    problems: tuple[str, ...] = ()  # files that cannot be used: what is wrong, where, and what to do
     made_from: tuple[str, ...] = ()  # assumptions, as sentences
     figures: tuple[Figure, ...] = ()
     bridge: Bridge | None = None  # None without a period before
@@ -295,7 +317,10 @@ class Review:
     risks: tuple[str, ...] = ()
     actions: tuple[Action, ...] = ()
     last_actions: tuple[Action, ...] = ()
+    statements_month: str = ""  # YYYY-MM: the newest billing month that was over when the period ended
     statements: tuple[StatementLine, ...] = ()
+    indicators: tuple[Indicator, ...] = ()
+    note: str = ""  # what somebody wrote for the meeting
     details: tuple[DetailRow, ...] = ()
 
     def __post_init__(self) -> None:

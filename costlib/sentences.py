@@ -166,11 +166,25 @@ def _of_both(items: Iterable[ItemChange]) -> tuple[list[Slice], list[Slice]]:
 
 
 def _movers(kind: TermKind, found: CostChange, product_of: Callable[[Item], str]) -> Mapping[str, Decimal]:
+    if kind is TermKind.VOLUME:
+        return _own_volume(found, product_of)
     if kind not in _BY_BUCKET:
         return {name: row.terms.get(kind, Decimal(0)) for name, row in found.by_product.items()}
     amounts: dict[str, list[Decimal]] = defaultdict(list)
     for item, row in found.by_item.items():
         amounts[item.bucket.replace("_", " ")].append(row.terms.get(kind, Decimal(0)))
+    return {name: exact_sum(parts) for name, parts in amounts.items()}
+
+
+def _own_volume(found: CostChange, product_of: Callable[[Item], str]) -> Mapping[str, Decimal]:
+    """What each product's own tokens moved, at what one cost in both periods together. Its part of the term would not
+    tell: that is its part of the cost, as volume is the change of all tokens, and who changed more is mix."""
+    amounts: dict[str, list[Decimal]] = defaultdict(list)
+    for one in found.items:
+        before, after = (sum(part.tokens.values()) if part else 0 for part in (one.before, one.after))
+        if before + after:
+            moved = Decimal(after - before) / (before + after)
+            amounts[product_of(one.item)].append((one.cost_before + one.cost_after) * moved)
     return {name: exact_sum(parts) for name, parts in amounts.items()}
 
 

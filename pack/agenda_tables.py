@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 
 from costlib.allocation import in_cents, share_of
 from costlib.billing import exact_sum
 from costlib.estimate import Undefined
-from costlib.review import Action, OutlookLine, Review, StatementLine, WasteLine
-from pack.style import NONE, month_name
+from costlib.review import Action, Anomaly, OutlookLine, Review, StatementLine, WasteLine
+from pack.style import NONE, Numbers, month_name
 from pack.tables import EVERYTHING, Cell, Column, Kind, Table, largest, product_name, sum_of, team_name, term_name
+from pack.words import indicator_text
 
 
 def outlook_table(review: Review, most: int) -> Table:
@@ -17,11 +19,11 @@ def outlook_table(review: Review, most: int) -> Table:
     columns = (
         Column(title="Month"),
         Column(title="Budget", kind=Kind.MONEY),
-        Column(title="So far", kind=Kind.MONEY),
         Column(title="Forecast", kind=Kind.MONEY),
+        Column(title="Over budget", kind=Kind.CHANCE),
+        Column(title="So far", kind=Kind.MONEY),
         Column(title="Low (10%)", kind=Kind.MONEY),
         Column(title="High (90%)", kind=Kind.MONEY),
-        Column(title="Over budget", kind=Kind.CHANCE),
         Column(title="From", kind=Kind.DAY),
     )
     outlook = review.outlook
@@ -29,7 +31,7 @@ def outlook_table(review: Review, most: int) -> Table:
         return Table(title="Budget outlook", columns=columns, rows=(), note="There is no forecast for this period.")
     ordered = sorted(outlook.lines, key=_outlook_order)
     shown_lines, hidden = ordered[:most], ordered[most:]
-    without = sum(line.budget is None for line in outlook.lines)
+    without = sum(line.budget is None and line.breach_probability is None for line in outlook.lines)
     notes = [
         outlook.method,
         f"{len(hidden)} more in the workbook." if hidden else "",
@@ -44,8 +46,9 @@ def outlook_table(review: Review, most: int) -> Table:
 
 
 def outlook_row(line: OutlookLine) -> tuple[Cell, ...]:
-    budget: Cell = "no budget" if line.budget is None else line.budget
-    return (outlook_name(line), budget, line.actual, line.p50, line.p10, line.p90, line.breach_probability,
+    unknown = line.breach_probability if isinstance(line.breach_probability, Undefined) else "no budget"
+    budget: Cell = unknown if line.budget is None else line.budget
+    return (outlook_name(line), budget, line.p50, line.breach_probability, line.actual, line.p10, line.p90,
             line.breach_on)  # fmt: skip
 
 
@@ -108,16 +111,11 @@ def _reason(value: object) -> str:
 
 
 def anomaly_table(review: Review, most: int) -> Table:
-    ordered = sorted(
-        review.anomalies,
-        key=lambda found: (
-            found.impact is None,
-            -abs(found.impact or Decimal(0)),
-            found.on,
-            found.measure,
-            found.scope,
-        ),
-    )
+    """One row for what was off on one day of one product, in as many ways as it showed; the dearest first."""
+    together: dict[tuple[date, str], list[Anomaly]] = {}
+    for found in sorted(review.anomalies, key=lambda found: (found.measure != "cost", found.measure)):
+        together.setdefault((found.on, found.scope), []).append(found)
+    ordered = sorted(together.values(), key=_anomaly_order)
     return Table(
         title="Unusual days",
         columns=(
@@ -128,15 +126,29 @@ def anomaly_table(review: Review, most: int) -> Table:
         ),
         rows=tuple(
             (
-                found.on,
-                " · ".join(part for part in (term_name(found.measure), found.scope) if part),
-                found.impact,
-                found.sentence or found.cause or "no driver stands out",
+                alike[0].on,
+                " · ".join(part for part in (alike[0].scope, _listed(alike)) if part),
+                alike[0].impact,
+                _sentence(alike[0].sentence or alike[0].cause or "no driver stands out"),
             )
-            for found in ordered[:most]
+            for alike in ordered[:most]
         ),
         note=_more(ordered, most, "No day was unlike the others."),
     )
+
+
+def _anomaly_order(alike: Sequence[Anomaly]) -> tuple[bool, Decimal, date, str, str]:
+    first = alike[0]
+    return (first.impact is None, -abs(first.impact or Decimal(0)), first.on, first.measure, first.scope)
+
+
+def _listed(alike: Sequence[Anomaly]) -> str:
+    names = [term_name(one.measure) for one in alike]
+    return ", ".join([names[0], *(name[:1].lower() + name[1:] for name in names[1:])])
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def proposal_table(review: Review, most: int) -> Table:
@@ -162,16 +174,47 @@ def proposal_table(review: Review, most: int) -> Table:
 
 
 def action_table(title: str, actions: Sequence[Action], most: int) -> Table:
+    """With what a decided proposal promised, where one of them did."""
+    promises = any(act.saved is not None for act in actions[:most])
     return Table(
         title=title,
         columns=(
             Column(title="Action", kind=Kind.LONG),
             Column(title="Owner"),
             Column(title="Due", kind=Kind.DAY),
+            *((Column(title="To save a month", kind=Kind.MONEY),) if promises else ()),
             Column(title="State"),
         ),
-        rows=tuple((act.text, act.owner or "no owner", act.due, str(act.state)) for act in actions[:most]),
+        rows=tuple(
+            (act.text, act.owner or "no owner", act.due, *((act.saved,) if promises else ()), str(act.state))
+            for act in actions[:most]
+        ),
         note=_more(actions, most, "None."),
+    )
+
+
+def indicator_table(review: Review, numbers: Numbers) -> Table:
+    """Every indicator by name, and why it has no value where it has none."""
+    return Table(
+        title="All indicators",
+        columns=(
+            Column(title="No.", kind=Kind.COUNT),
+            Column(title="Indicator"),
+            Column(title="Value", kind=Kind.FIGURE),
+            Column(title="Before", kind=Kind.FIGURE),
+            Column(title="How", kind=Kind.LONG),
+        ),
+        rows=tuple(
+            (
+                one.number_count,
+                one.label,
+                indicator_text(one.value, one.unit, numbers),
+                indicator_text(one.before, one.unit, numbers),
+                f"not known: {one.value.reason}" if isinstance(one.value, Undefined) else one.formula,
+            )
+            for one in review.indicators
+        ),
+        note="" if review.indicators else "No indicator was calculated.",
     )
 
 
@@ -179,26 +222,39 @@ def reconciliation_table(review: Review, most: int) -> Table:
     lines = statements_in_cents(review.statements)
     kept, rest = largest(lines, most, lambda line: line.billed, lambda line: line.provider)
     rows: list[tuple[Cell, ...]] = [
-        (line.provider, line.billed, "none yet" if line.invoice is None else line.invoice, line.difference, line.note)
+        (
+            line.provider,
+            line.billed,
+            "none yet" if line.invoice is None else line.invoice,
+            line.difference,
+            ties(line),
+            line.note,
+        )
         for line in kept
     ]
     if rest:
         billed, invoice = exact_sum(line.billed for line in rest), sum_of([line.invoice for line in rest])
-        rows.append((f"{len(rest)} others", billed, invoice, None if invoice is None else invoice - billed, ""))
+        rows.append((f"{len(rest)} others", billed, invoice, None if invoice is None else invoice - billed, "", ""))
     billed, invoice = exact_sum(line.billed for line in lines), sum_of([line.invoice for line in lines])
+    month = f", {month_name(review.statements_month)} {review.statements_month[:4]}" if review.statements_month else ""
     return Table(
-        title="Match to invoices",
+        title=f"Match to invoices{month}",
         columns=(
             Column(title="Provider"),
             Column(title="Billed", kind=Kind.MONEY),
             Column(title="Invoice", kind=Kind.MONEY),
             Column(title="Difference", kind=Kind.CHANGE),
+            Column(title="Ties"),
             Column(title="Note", kind=Kind.LONG),
         ),
         rows=tuple(rows),
-        total=("Total", billed, invoice, None if invoice is None else invoice - billed, "") if lines else None,
+        total=("Total", billed, invoice, None if invoice is None else invoice - billed, "", "") if lines else None,
         note="" if lines else "No invoice was compared.",
     )
+
+
+def ties(line: StatementLine) -> str:
+    return NONE if line.ties is None else "yes" if line.ties else "no"
 
 
 def statements_in_cents(lines: Sequence[StatementLine]) -> list[StatementLine]:

@@ -9,6 +9,7 @@ from costlib.text_safety import plain, without_addresses
 from pack.agenda_tables import (
     action_table,
     anomaly_table,
+    indicator_table,
     outlook_table,
     proposal_table,
     reconciliation_table,
@@ -53,6 +54,8 @@ def markdown(review: Review, style: Style | None = None) -> bytes:
     parts = [*_head(review, TITLE, numbers), f"**{_text(headline(review, numbers))}**"]
     if converted := numbers.in_display_currency(review.total):
         parts.append(_text(f"{converted}. {numbers.rate_note()}"))
+    if review.note:
+        parts.append(_text(review.note))
     parts += [
         _figures(review, numbers),
         *_section(bridge_table(review), numbers),
@@ -68,6 +71,7 @@ def markdown(review: Review, style: Style | None = None) -> bytes:
         *_section(action_table("Actions of the last review", review.last_actions, MOST_ROWS), numbers),
         *_section(team_table(review, MOST_ROWS), numbers),
         *_section(reconciliation_table(review, MOST_ROWS), numbers),
+        *(_section(indicator_table(review, numbers), numbers) if review.indicators else []),
         "## Assumptions",
         _list(assumptions(review)),
     ]

@@ -31,7 +31,6 @@ from pack.pdf_parts import (
     side_by_side,
     style_of,
     table_section,
-    titled,
 )
 from pack.style import Numbers, Style
 from pack.tables import bridge_table, no_bridge, product_table, statement_table, team_name, team_table
@@ -53,7 +52,7 @@ FRAME = 6.0  # what reportlab keeps free within the margins
 # What fits four pages; the workbook has the rest.
 MOST_PRODUCTS, MOST_TEAMS, MOST_OUTLOOKS, MOST_WASTE, MOST_ANOMALIES = 12, 8, 8, 8, 5
 MOST_PROPOSALS, MOST_RISKS, MOST_ACTIONS, MOST_PROVIDERS, MOST_ASSUMPTIONS = 3, 4, 5, 5, 6
-MOST_FIGURES, MOST_STATEMENT_ROWS = 6, 100
+MOST_FIGURES, MOST_STATEMENT_ROWS, MOST_NOTE = 6, 100, 1000
 
 
 def pdf(review: Review, style: Style | None = None) -> bytes:
@@ -63,9 +62,8 @@ def pdf(review: Review, style: Style | None = None) -> bytes:
     parts: list[Flowable] = [*_head(review, TITLE, numbers), *_summary(review, numbers), *_changes(review, numbers)]
     parts += table_section(product_table(review, MOST_PRODUCTS), WIDTH, numbers)
     parts += table_section(outlook_table(review, MOST_OUTLOOKS), WIDTH, numbers)
-    wide = (WIDTH - 16) / 2
-    waste, teams = waste_table(review, MOST_WASTE), team_table(review, MOST_TEAMS)
-    parts += [side_by_side(titled(waste, wide, numbers), titled(teams, wide, numbers), WIDTH), Spacer(0, GAP)]
+    parts += table_section(waste_table(review, MOST_WASTE), WIDTH, numbers)
+    parts += table_section(team_table(review, MOST_TEAMS), WIDTH, numbers)
     parts += table_section(anomaly_table(review, MOST_ANOMALIES), WIDTH, numbers)
     parts += table_section(proposal_table(review, MOST_PROPOSALS), WIDTH, numbers)
     if review.risks:
@@ -137,6 +135,8 @@ def _summary(review: Review, numbers: Numbers) -> list[Flowable]:
     parts: list[Flowable] = [paragraph(headline(review, numbers), style_of(13, font=look.BOLD)), Spacer(0, 2)]
     if converted := numbers.in_display_currency(review.total):
         parts.append(paragraph(f"{converted}. {numbers.rate_note()}", style_of(7.5, look.MUTED)))
+    if review.note:
+        parts += [Spacer(0, 2), paragraph(review.note, style_of(9), MOST_NOTE)]
     parts.append(Spacer(0, 6))
     if review.figures:
         parts += [cards(review.figures[:MOST_FIGURES], WIDTH, numbers), Spacer(0, GAP + 2)]

@@ -61,11 +61,6 @@ def side_by_side(left: Sequence[Flowable], right: Sequence[Flowable], width: flo
     return made
 
 
-def titled(table: Table, width: float, numbers: Numbers) -> list[Flowable]:
-    """As `table_section`, for what stands beside something."""
-    return [heading(table.title), Spacer(0, 4), *_table_parts(table, width, numbers)]
-
-
 def _table_parts(table: Table, width: float, numbers: Numbers) -> list[Flowable]:
     parts: list[Flowable] = []
     if table.rows:

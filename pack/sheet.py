@@ -76,6 +76,8 @@ class Book:
             "total_money": {"num_format": money, "bold": True, "top": 1},
             "plain_money": {"num_format": "#,##0.00"},
             "per_mtok": {"num_format": money.replace("0.00", "0.000")},
+            "per_request": {"num_format": money.replace("0.00", "0.000000")},
+            "ratio": {"num_format": "0.000"},
             "share": {"num_format": "0.0%"},
             "growth": {"num_format": "+0.0%;-0.0%;0.0%"},
             "count": {"num_format": "#,##0"},

@@ -111,6 +111,10 @@ class Numbers:
             return NONE
         return self._with_sign(self.plain(amount, 3 if abs(float(amount)) < 10 else 2), self.currency)
 
+    def amount(self, amount: Decimal | float, digits: int) -> str:
+        """Money of so many digits, for rates that cents are too coarse for."""
+        return self._with_sign(self.plain(amount, digits), self.currency)
+
     def share(self, fraction: float | Decimal | Undefined | None, digits: int = 1) -> str:
         """
         >>> Numbers(currency="USD").share(0.0871)

@@ -16,7 +16,8 @@ from pack.style import NONE, Numbers, day_text
 
 Cell = str | Decimal | float | int | date | Undefined | None
 Item = TypeVar("Item")
-NO_PRODUCT, NO_TEAM, EVERYTHING = "Not allocated", "No team", "Everything"
+_HYPHENED = {"one_offs": "one-offs", "over_long_output": "over-long output", "per_mtok": "cost per million tokens"}
+NO_PRODUCT, NO_TEAM, EVERYTHING = "No product", "No team", "Everything"
 
 
 class Kind(StrEnum):
@@ -30,6 +31,7 @@ class Kind(StrEnum):
     BAR = "bar"  # a share, drawn as one where that is possible
     PER_MTOK = "per_mtok"
     COUNT = "count"
+    FIGURE = "figure"  # a number that is text already, because each row has another unit
     DAY = "day"
 
     @property
@@ -113,9 +115,15 @@ def bridge_table(review: Review) -> Table:
     return Table(
         title="What changed",
         columns=columns,
-        rows=tuple((term_name(term.kind), term.amount, term.sentence) for term in shown_terms(bridge)),
+        rows=tuple((term_name(term.kind), term.amount, _why(term)) for term in shown_terms(bridge)),
         total=("Change", bridge.after - bridge.before, "Sum of the reasons, to the cent."),
     )
+
+
+def _why(term: Term) -> str:
+    """The sentence without the name that stands beside it."""
+    why = term.sentence.removeprefix(f"{term_name(term.kind)}: ")
+    return why[:1].upper() + why[1:]
 
 
 def no_bridge(review: Review) -> str:
@@ -134,7 +142,7 @@ def term_name(kind: str) -> str:
     >>> term_name("purchase_mix")
     'Purchase mix'
     """
-    words = str(kind).replace("_", " ")
+    words = _HYPHENED.get(str(kind), str(kind).replace("_", " "))
     return words[:1].upper() + words[1:]
 
 

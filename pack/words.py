@@ -2,11 +2,14 @@
 
 from decimal import Decimal
 
-from costlib.allocation import share_of
+from costlib.allocation import in_cents, share_of
+from costlib.billing import exact_sum
 from costlib.books import CostBasis
 from costlib.estimate import Undefined
-from costlib.review import Figure, FigureUnit, Review
+from costlib.kpis import KpiUnit
+from costlib.review import ActionState, Figure, FigureUnit, Review
 from costlib.text_safety import plain
+from costlib.units import SECONDS_PER_DAY
 from pack.style import NONE, Numbers, day_text, month_name
 from pack.tables import product_name
 
@@ -38,9 +41,8 @@ def state(review: Review) -> str:
 
 def warnings(review: Review) -> tuple[str, ...]:
     """What keeps the figures from being all there is."""
-    found = []
-    if review.is_sample:
-        found.append("Sample data: none of this was measured or billed.")
+    found = ["Sample data: none of this was measured or billed."] if review.is_sample else []
+    found += review.problems
     if review.period.is_open:
         found.append("This period is still open: charges of its last days are to come.")
     if review.before is None:
@@ -90,7 +92,8 @@ def outlook_title(review: Review, numbers: Numbers) -> str:
         return "No forecast"
     month = month_name(review.outlook.month)
     if line.budget is None:
-        return f"{month} lands at {numbers.short(line.p50)}; there is no budget"
+        what = "the budget is not known" if isinstance(line.breach_probability, Undefined) else "there is no budget"
+        return f"{month} lands at {numbers.short(line.p50)}; {what}"
     over = line.p50 - line.budget
     if not over:
         return f"{month} lands on its budget"
@@ -105,6 +108,55 @@ def daily_title(review: Review, numbers: Numbers) -> str:
     if isinstance(share, Undefined) or not 0.1 <= share <= 1:  # a tenth is nothing to head a chart with
         return "Daily spend by product"
     return f"{plain(product_name(largest.product), 28)} is {numbers.share(share, 0)} of spend"
+
+
+def statements_title(review: Review, numbers: Numbers) -> str:
+    """Whether the newest closed month is what the invoices say."""
+    if not review.statements:
+        return "No month was over yet, so no invoice is due"
+    month = f"{month_name(review.statements_month)} {review.statements_month[:4]}" if review.statements_month else "It"
+    without = sum(line.invoice is None for line in review.statements)
+    if without == len(review.statements):
+        return f"{month}: no invoice total was entered yet"
+    off = [line.difference for line in review.statements if line.difference is not None and line.ties is False]
+    rest = f"; {without} without an invoice" if without else ""
+    if off:
+        return f"{month} is {numbers.money(exact_sum(abs(one) for one in off))} off its invoices{rest}"
+    return f"{month} ties to its invoices{rest}"
+
+
+def promised(review: Review) -> Decimal | None:
+    """What decided proposals that are still open promise a month; None where none is."""
+    open_now = [one for one in (*review.actions, *review.last_actions) if one.state is ActionState.OPEN]
+    saved = [one.saved for one in open_now if one.saved is not None]
+    return exact_sum(saved) if saved else None
+
+
+_KPI_DIGITS = {KpiUnit.PER_REQUEST: 6, KpiUnit.PER_GPU_HOUR: 3}
+
+
+def indicator_text(value: Decimal | float | Undefined | None, unit: str, numbers: Numbers) -> str:
+    """
+    >>> [indicator_text(value, unit, Numbers(currency="USD")) for value, unit in (
+    ...     (Decimal("0.000757"), "per_request"), (0.25, "share"), (462600.0, "seconds"), (0.168, "ratio"))]
+    ['$0.000757', '25.0%', '5.4 days', '0.168']
+    """
+    if value is None or isinstance(value, Undefined):
+        return NONE
+    match KpiUnit(unit):
+        case KpiUnit.MONEY:
+            return numbers.money(in_cents([Decimal(str(value))])[0])
+        case KpiUnit.PER_MTOK:
+            return numbers.per_mtok(value)
+        case KpiUnit.SHARE:
+            return numbers.share(value)
+        case KpiUnit.PER_REQUEST | KpiUnit.PER_GPU_HOUR as kind:
+            return numbers.amount(value, _KPI_DIGITS[kind])
+        case KpiUnit.SECONDS:
+            return f"{numbers.plain(float(value) / SECONDS_PER_DAY, 1)} days"
+        case KpiUnit.RATIO:
+            return numbers.plain(value, 3)
+    return numbers.count(float(value))
 
 
 def figure_text(figure: Figure, numbers: Numbers) -> str:

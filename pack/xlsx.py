@@ -16,9 +16,11 @@ from pack.agenda_tables import (
     outlook_table,
     proposal_table,
     statements_in_cents,
+    ties,
     waste_table,
 )
 from pack.csv import order
+from pack.indicator_sheet import indicator_sheet
 from pack.sheet import OPTIONS, Place, Sheet, add_up, book_of, span
 from pack.style import Numbers, Style
 from pack.tables import Kind, Table, largest, product_name, shown_terms, team_name, term_name
@@ -37,7 +39,8 @@ def xlsx(review: Review, style: Style | None = None) -> bytes:
         book = book_of(workbook, review, TITLE)
         summary, bridge, products = book.sheet("Summary"), book.sheet("Bridge"), book.sheet("Products")
         teams, daily, agenda = book.sheet("Teams"), book.sheet("Daily"), book.sheet("Agenda")
-        detail, accounts, notes = book.sheet("Detail"), book.sheet("Reconciliation"), book.sheet("Assumptions")
+        indicators, detail = book.sheet("Indicators"), book.sheet("Detail")
+        accounts, notes = book.sheet("Reconciliation"), book.sheet("Assumptions")
         rows = _detail(detail, review)
         sums = {
             "Products": _products(products, review, rows),
@@ -47,6 +50,7 @@ def xlsx(review: Review, style: Style | None = None) -> bytes:
         }
         _accounts(accounts, review)
         _agenda(agenda, review)
+        indicator_sheet(indicators, review)
         _notes(notes, review, numbers)
         _summary(summary, review, numbers, rows["amount"], sums)
     return made.getvalue()
@@ -213,9 +217,10 @@ def _bridge(sheet: Sheet, review: Review) -> Place | None:
 
 
 def _accounts(sheet: Sheet, review: Review) -> None:
-    sheet.widths((30, 16, 16, 16, 60))
-    sheet.title("Match to invoices", "The difference is the invoice less what was billed.")
-    row = sheet.heads(FIRST, ("Provider", "Billed", "Invoice", "Difference", "Note"), texts=(0, 4))
+    sheet.widths((30, 16, 16, 16, 60, 8))
+    month = f"Billing month {review.statements_month}. " if review.statements_month else ""
+    sheet.title("Match to invoices", f"{month}The difference is the invoice less what was billed.")
+    row = sheet.heads(FIRST, ("Provider", "Billed", "Invoice", "Difference", "Note", "Ties"), texts=(0, 4, 5))
     if not review.statements:
         sheet.text(row, 0, "No invoice was compared.", "muted")
         return
@@ -238,6 +243,7 @@ def _statement_line(sheet: Sheet, row: int, line: StatementLine) -> None:
     sheet.money(row, 2, line.invoice)
     sheet.formula(row, 3, f'IF(C{row + 1}="","",C{row + 1}-B{row + 1})', line.difference, "change")
     sheet.text(row, 4, line.note)
+    sheet.text(row, 5, ties(line))
 
 
 def _agenda(sheet: Sheet, review: Review) -> None:
@@ -307,6 +313,9 @@ def _summary(
         row += 1
     for note in warnings(review):
         sheet.text(row, 0, note, "warning")
+        row += 1
+    if review.note:
+        sheet.text(row, 0, review.note)
         row += 1
     row = sheet.heads(row + 1, ("Total", "Amount", "Less the detail rows", "", ""))
     sheet.text(row, 0, "Sum of the detail rows", "strong")

@@ -2,12 +2,13 @@
 
 import streamlit as st
 
-from ui import frame, health, trace
+from ui import alerts, frame, health, trace
 
 found = frame.header("Data health")
 if found is None:
     health.first_run()
     st.stop()
+alerts.problem()
 moment = health.as_of(found)
 health.cards(found, moment)
 st.subheader("Sources", anchor=False)

@@ -1,36 +1,66 @@
-"""Decisions and actions of the weekly review: appended one line each, never changed, so that history stays readable."""
+"""Decisions, actions and notes of the weekly review: appended one line each, never changed, so that history stays."""
 
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from hashlib import sha256
 from typing import Any
 
+from costlib.billing import exact_text
 from costlib.errors import ConfigError, UnknownKey
-from costlib.review import Action, ActionState
+from costlib.review import Action, ActionState, Proposal
 from store.home import Home
 
-MOST_CHARACTERS = 500
+MOST_CHARACTERS, MOST_NOTE_CHARACTERS = 500, 1000
 _SHORT = 10  # characters of a digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noted:
-    """Every action as it is now, and the lines of the file that cannot be read."""
+    """Every action as it is now, what each week's meeting should know, and the lines of the file
+    that cannot be read."""
 
     actions: tuple[Action, ...]
+    notes: Mapping[date, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
 
-def note(home: Home, text: str, owner: str, due: date | None, now: datetime) -> str:
-    """Write an action down; returns its id. Raises ConfigError for a text or owner that is empty or too long."""
-    text, owner = _said("text", text), _said("owner", owner)
+def note(
+    home: Home,
+    text: str,
+    owner: str,
+    due: date | None,
+    now: datetime,
+    *,
+    week: date | None = None,
+    proposal: Proposal | None = None,
+) -> str:
+    """Write an action down; returns its id. `week` is the first day of the period it is for; `proposal` what it does.
+
+    Raises ConfigError for a text or owner that is empty or too long
+    """
+    text, owner = _said("an action's text", text), _said("an action's owner", owner)
     at = now.astimezone(UTC).isoformat()
     key = sha256(f"{at} {owner} {text}".encode()).hexdigest()[:_SHORT]
-    _append(home, {"id": key, "text": text, "owner": owner, "due": due.isoformat() if due else None, "at": at})
+    document = {"id": key, "text": text, "owner": owner, "due": due.isoformat() if due else None, "at": at}
+    if week is not None:
+        document["week"] = week.isoformat()
+    if proposal is not None:
+        document["link"] = proposal.link
+        if isinstance(proposal.saved, Decimal):
+            document["saved"] = exact_text(proposal.saved)
+    _append(home, document)
     return key
+
+
+def tell(home: Home, week: date, text: str, now: datetime) -> None:
+    """Write down what the meeting on the week from `week` on should know, instead of what was said before; "" is
+    nothing. Raises ConfigError for a text that is too long."""
+    told = _said("the note of the week", text, MOST_NOTE_CHARACTERS) if text.strip() else ""
+    _append(home, {"week": week.isoformat(), "note": told, "at": now.astimezone(UTC).isoformat()})
 
 
 def mark(home: Home, action_id: str, state: ActionState, now: datetime) -> None:
@@ -44,41 +74,48 @@ def mark(home: Home, action_id: str, state: ActionState, now: datetime) -> None:
 def noted(home: Home, until: datetime | None = None) -> Noted:
     """All actions, oldest first, as they stood at `until`."""
     found: dict[str, Action] = {}
+    notes: dict[date, str] = {}
     problems = []
     for number, line in enumerate(_lines(home), start=1):
         try:
             document = json.loads(line)
             at = datetime.fromisoformat(document["at"])
-            if until is None or at <= until:
+            if until is not None and at > until:
+                continue
+            if "note" in document:
+                notes[date.fromisoformat(document["week"])] = str(document["note"])[:MOST_NOTE_CHARACTERS]
+            else:
                 _take(found, document, at)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
             problems.append(f"{home.actions.name} line {number} cannot be read: {str(error)[:120]}")
-    return Noted(actions=tuple(found.values()), problems=tuple(problems))
+    return Noted(actions=tuple(found.values()), notes=notes, problems=tuple(problems))
 
 
 def _take(found: dict[str, Action], document: dict[str, Any], at: datetime) -> None:
     key = str(document["id"])
     if "state" in document:
-        old = found[key]
-        found[key] = Action(
-            id=key, text=old.text, owner=old.owner, due=old.due, state=ActionState(document["state"]),
-            said_on=old.said_on,
-        )  # fmt: skip
+        found[key] = replace(found[key], state=ActionState(document["state"]))
         return
-    due = document["due"]
+    due, week, saved = (document.get(name) for name in ("due", "week", "saved"))
+    amount = Decimal(saved) if saved else None
+    if amount is not None and not amount.is_finite():
+        raise ValueError("what it saves is not a number")
     found[key] = Action(
         id=key,
         text=str(document["text"])[:MOST_CHARACTERS],
         owner=str(document["owner"])[:MOST_CHARACTERS],
         due=date.fromisoformat(due) if due else None,
         said_on=at.astimezone(UTC).date(),
+        week=date.fromisoformat(week) if week else None,
+        link=str(document.get("link", "")),
+        saved=amount,
     )
 
 
-def _said(what: str, text: str) -> str:
+def _said(what: str, text: str, most: int = MOST_CHARACTERS) -> str:
     text = " ".join(text.split())
-    if not 0 < len(text) <= MOST_CHARACTERS or not text.isprintable():
-        raise ConfigError(f"an action's {what} is 1 to {MOST_CHARACTERS} printable characters; give it, or shorten it.")
+    if not 0 < len(text) <= most or not text.isprintable():
+        raise ConfigError(f"{what} is 1 to {most} printable characters; give it, or shorten it.")
     return text
 
 

@@ -9,15 +9,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
-import pandas as pd
-
 from costlib.allocation import CENT
 from costlib.balance import WORK_BUCKETS, spread_idle, trial_balance
 from costlib.billing import exact_sum
 from costlib.books import ChargeGroup, CostBasis, IdlePolicy, ServerUse, TeamUse, TrialBalance
 from costlib.capacity import GpuCapacity, gpu_capacity
 from costlib.catalog import Catalog
-from costlib.errors import ConfigError, DomainError, UnknownKey
+from costlib.errors import ConfigError, DomainError, PermillionError, UnknownKey
 from costlib.ownership import Matches, Owners, match
 from costlib.scenario import Deployment, Scenario, SelfHosted
 from costlib.step_model import RooflineCoefficients, roofline_coefficients
@@ -129,18 +127,23 @@ def books(snapshot: Snapshot, home: Home, month: str, basis: CostBasis, currency
     if not groups:
         raise UnknownKey("month", month, set(snapshot.months()["month"]), "the imported bills")
     found = _made(snapshot, home, Span(start=start, end=end, name=month), groups, basis, currency)
-    ledger = tuple(snapshot.ledger(month))
-    return replace(found, statements=_statements(snapshot.months(), found.groups, month, ledger), ledger=ledger)
+    return replace(found, statements=statements(snapshot, month, found.groups), ledger=tuple(snapshot.ledger(month)))
 
 
 def books_between(
-    snapshot: Snapshot, home: Home, start: date, end: date, basis: CostBasis, currency: str | None = None
+    snapshot: Snapshot,
+    home: Home,
+    start: date,
+    end: date,
+    basis: CostBasis,
+    currency: str | None = None,
+    fleet: tuple[Scenario | None, Catalog] | None = None,
 ) -> Books:
     """The books of the UTC days from `start` until before `end`, by what the charges are for.
 
     A charge is in the days that its charge period has, whichever month invoices it, and one that reaches beyond an
     edge is cut by time: books of periods that follow each other add up to those of both. Invoices and what people
-    wrote are of billing months, so `statements` and `ledger` are empty.
+    wrote are of billing months, so `statements` and `ledger` are empty. `fleet`: what `scenario_of` said before.
 
     Raises    ConfigError when the period is empty, nothing was charged for it, or a file beside the store cannot be
               read; UnknownKey when nothing was charged in `currency`
@@ -149,7 +152,7 @@ def books_between(
     groups = snapshot.charge_groups_between(span.start, span.end)
     if not groups:
         raise ConfigError(f"nothing was charged for {span.name}; bills are imported with `permillion import FILE`.")
-    return _made(snapshot, home, span, groups, basis, currency)
+    return _made(snapshot, home, span, groups, basis, currency, fleet)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +182,7 @@ def _made(
     charged: Sequence[ChargeGroup],
     basis: CostBasis,
     currency: str | None,
+    fleet: tuple[Scenario | None, Catalog] | None = None,
 ) -> Books:
     """The books of a period, but for what people wrote of it."""
     groups, start, end = tuple(charged), span.start, span.end
@@ -189,7 +193,7 @@ def _made(
         currencies = [currency]
         groups = tuple(group for group in groups if group.currency == currency)
     owners = load_owners(home)
-    scenario, catalog = scenario_of(home, snapshot)
+    scenario, catalog = fleet or scenario_of(home, snapshot)
     hosted = _hosted(scenario)
     hours = hours_of(snapshot, start, end)
     gpus = {key: supply.serving.gpus_count for key, (_, supply) in hosted.items()}
@@ -242,6 +246,15 @@ def scenario_of(home: Home, snapshot: Snapshot) -> tuple[Scenario | None, Catalo
         return None, load_catalog()
     file = load_scenario(path, snapshot.published_at.date())
     return with_calibrations(file.today, file.catalog, home, Told.by(snapshot))[0], file.catalog
+
+
+def usable_fleet(home: Home, snapshot: Snapshot) -> tuple[tuple[Scenario | None, Catalog], str]:
+    """As `scenario_of`; without a scenario where its file cannot be used, and what is wrong with that: deployments then
+    go by their keys."""
+    try:
+        return scenario_of(home, snapshot), ""
+    except PermillionError as error:
+        return (None, load_catalog()), f"{home.scenario.name} is not used: {str(error).rstrip('.')}."
 
 
 def _hosted(scenario: Scenario | None) -> dict[str, tuple[Deployment, SelfHosted]]:
@@ -313,10 +326,9 @@ def _total(servers: Iterable[ServerUse], name: str) -> float | None:
 # What people say ------------------------------------------------------------------------------------------------------
 
 
-def _statements(
-    months: pd.DataFrame, groups: Sequence[ChargeGroup], month: str, ledger: Iterable[LedgerEntry]
-) -> tuple[Statement, ...]:
+def statements(snapshot: Snapshot, month: str, groups: Sequence[ChargeGroup]) -> tuple[Statement, ...]:
     """Each account of the month beside its invoice total. Of totals that speak of one account the newest counts."""
+    months, ledger = snapshot.months(), snapshot.ledger(month)
     states = {
         (row["provider"] or "", row["billing_account"] or "", row["currency"]): str(row["state"])
         for row in months[months["month"] == month].to_dict("records")

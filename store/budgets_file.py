@@ -28,6 +28,7 @@ data/demo/budgets.toml shows every key.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -37,13 +38,14 @@ from costlib.billing import decimal_from, exact_text
 from costlib.books import TokenClass
 from costlib.budget import Budget, Phasing, check_budgets
 from costlib.catalog import check_keys, convert, tables
-from costlib.errors import BadRecord, ConfigError, DomainError, UnknownKey
+from costlib.errors import BadRecord, ConfigError, DomainError, PermillionError, UnknownKey
 from costlib.forecast import Driver, Step
-from store.catalog_files import read_toml
+from store.catalog_files import DATA, read_toml
 from store.home import Home
 from store.months import month_of
 
 FILE_NAME = "budgets.toml"
+SAMPLE_BUDGETS = DATA / "demo" / FILE_NAME
 BUDGET_KEYS = {"product", "team", "amount", "currency", "month", "from", "to", "phasing", "weekdays", "days"}
 STEP_KEYS = {"what", "day", "until", "product", "on", "class", "times", "amount", "once"}
 _SHAPES = {Phasing.WEEKDAY: "weekdays", Phasing.LISTED: "days"}
@@ -59,6 +61,31 @@ def load_steps(home: Home) -> tuple[Step, ...]:
     """What budgets.toml says of the future; nothing where there is no file."""
     path = budgets_path(home)
     return steps_from(read_toml(path), path.name) if path.exists() else ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What is known of the future. With a `problem` nobody knows of a budget, which is not that none is set."""
+
+    budgets: tuple[Budget, ...] = ()
+    steps: tuple[Step, ...] = ()
+    problem: str = ""  # what is wrong with the file, where, and what to do
+    is_sample: bool = False  # of the sample, not of this home
+
+
+def planned(home: Home, is_sample: bool) -> Planned:
+    """What the home's budgets.toml says, or that of the sample where its data are the sample's and it has no file."""
+    own = budgets_path(home)
+    path = SAMPLE_BUDGETS if is_sample and not own.exists() else own
+    if not path.exists():
+        return Planned()
+    try:
+        doc = read_toml(path)
+        return Planned(
+            budgets=budgets_from(doc, path.name), steps=steps_from(doc, path.name), is_sample=path is SAMPLE_BUDGETS
+        )
+    except PermillionError as error:
+        return Planned(problem=f"{FILE_NAME} is not used: {str(error).rstrip('.')}.")
 
 
 def budgets_path(home: Home) -> Path:

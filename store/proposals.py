@@ -1,15 +1,21 @@
 """What could be changed, for the weekly review: single levers on today's fleet, by what they save."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from urllib.parse import urlencode
+
+import numpy as np
 
 from costlib.allocation import in_cents
-from costlib.compare import compare
+from costlib.catalog import Catalog
+from costlib.compare import Comparison, compare, pull
 from costlib.errors import PermillionError
+from costlib.fleet_cost import usd_per_month
 from costlib.lever import Choice, Lever, Switch
 from costlib.levers import LEVERS
 from costlib.review import Proposal
+from costlib.scenario import Scenario
 from costlib.uncertainty import uncertainty
 from store.books import scenario_of
 from store.home import Home
@@ -17,55 +23,103 @@ from store.read import Snapshot
 
 MOST = 3
 DRAWS = 64
+LEAST_USD = 1.0  # a month: below it nothing is proposed
+Settings = dict[str, dict[str, str | bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    lever: Lever
+    settings: Settings
+    scenario: Scenario
 
 
 def proposals(snapshot: Snapshot, home: Home) -> tuple[Proposal, ...]:
     """The three single changes that save most cash a month on the fleet as it is; none where it cannot be projected."""
     scenario, catalog = scenario_of(home, snapshot)
-    if scenario is None:
-        return ()
-    found = []
+    return () if scenario is None else proposals_on(scenario, catalog)
+
+
+def proposals_on(scenario: Scenario, catalog: Catalog) -> tuple[Proposal, ...]:
+    """As `proposals`. Every setting is priced, all at once; what each lever does best is then solved with all that
+    comes with it."""
+    best: list[tuple[_Try, Comparison]] = []
+    for one, bill_saved in _best_of_each(scenario, list(_tries(scenario, catalog)), catalog):
+        if len(best) == MOST and _most(bill_saved, best) <= best[-1][1].net_saved_usd_per_month:
+            break  # nor can any after it
+        try:
+            comparison = compare(scenario, one.settings, catalog)
+        except PermillionError:
+            continue
+        if comparison.changes and comparison.net_saved_usd_per_month >= LEAST_USD:
+            best = sorted([*best, (one, comparison)], key=lambda pair: -pair[1].net_saved_usd_per_month)[:MOST]
+    return tuple(_proposal(one, comparison, scenario, catalog) for one, comparison in best)
+
+
+def _tries(scenario: Scenario, catalog: Catalog) -> Iterator[_Try]:
     for lever in LEVERS:
         for settings in _settings(lever, scenario, catalog):
             try:
-                comparison = compare(scenario, settings, catalog)
+                checked = {lever.key: lever.neutral_values | settings[lever.key]}  # as offered: no need to check them
+                changed, pulled, _ = pull(scenario, checked, catalog)
             except PermillionError:
                 continue  # cannot run here
-            if comparison.changes and comparison.net_saved_usd_per_month >= 1:
-                found.append((comparison.net_saved_usd_per_month, lever, settings, comparison))
-    best: dict[str, Any] = {}
-    for _, lever, settings, comparison in sorted(found, key=lambda one: -one[0]):
-        best.setdefault(lever.key, (lever, settings, comparison))
-    made = []
-    for lever, settings, comparison in list(best.values())[:MOST]:
-        sure = uncertainty(scenario, settings, comparison, catalog, draws=DRAWS).saved
-        low, middle, high = in_cents(
-            [Decimal(repr(usd)) for usd in (sure.p10_usd_per_month, comparison.saved_usd_per_month,
-                                            sure.p90_usd_per_month)]
-        )  # fmt: skip
-        made.append(
-            Proposal(
-                title=f"{lever.label}: {_spoken(settings[lever.key])}", saved_low=low, saved=middle, saved_high=high,
-                effort=lever.effort.value, is_proven=not comparison.unproven, link=_link(lever, settings[lever.key]),
-            )
-        )  # fmt: skip
-    return tuple(made)
+            if pulled:
+                yield _Try(lever, settings, changed)
 
 
-def _settings(lever: Lever, scenario: Any, catalog: Any) -> Iterator[dict[str, dict[str, Any]]]:
+def _most(bill_saved: float, best: list[tuple[_Try, Comparison]]) -> float:
+    """What a change can save net: no more than the bill falls by and wrong answers lose today."""
+    return bill_saved + best[0][1].today.wrong_answers_usd_per_month
+
+
+def _best_of_each(scenario: Scenario, tried: list[_Try], catalog: Catalog) -> list[tuple[_Try, float]]:
+    """Of each lever the setting with the lowest bill, where that is below today's, and by how much; the most first."""
+    try:
+        today, *bills = usd_per_month([scenario, *(one.scenario for one in tried)], catalog)
+    except PermillionError:
+        return []
+    best: dict[str, tuple[float, _Try]] = {}
+    for one, bill in zip(tried, bills, strict=True):
+        if np.isfinite(bill) and today - bill >= LEAST_USD and bill < best.get(one.lever.key, (today, one))[0]:
+            best[one.lever.key] = (float(bill), one)
+    return [(one, float(today) - bill) for bill, one in sorted(best.values(), key=lambda pair: pair[0])]
+
+
+def _proposal(tried: _Try, comparison: Comparison, scenario: Scenario, catalog: Catalog) -> Proposal:
+    lever, spelt = tried.lever, _spelt(tried, scenario, catalog)
+    sure = uncertainty(scenario, tried.settings, comparison, catalog, draws=DRAWS).saved
+    usd = (sure.p10_usd_per_month, comparison.saved_usd_per_month, sure.p90_usd_per_month)
+    low, middle, high = in_cents([Decimal(repr(float(amount))) for amount in usd])
+    return Proposal(
+        title=f"{lever.label}: {', '.join(spelt.values()).replace('true', 'on')}",
+        saved_low=low,
+        saved=middle,
+        saved_high=high,
+        effort=lever.effort.value,
+        is_proven=not comparison.unproven,
+        link=f"/?{urlencode({f'{lever.key}.{key}': value for key, value in spelt.items()})}",
+    )
+
+
+def _settings(lever: Lever, scenario: Scenario, catalog: Catalog) -> Iterator[Settings]:
     """A lever at its defaults where it has a switch, else each open option of its first choice."""
-    if any(isinstance(param, Switch) for param in lever.params):
-        yield {lever.key: {param.key: True for param in lever.params if isinstance(param, Switch)}}
+    if switches := {param.key: True for param in lever.params if isinstance(param, Switch)}:
+        yield {lever.key: dict(switches)}
         return
-    first = next(param for param in lever.params if isinstance(param, Choice))
-    for option in first.options(scenario, catalog):
-        if option.value != first.neutral and not option.blocked:
-            yield {lever.key: {first.key: option.value}}
+    for choice in [param for param in lever.params if isinstance(param, Choice)][:1]:
+        for option in choice.options(scenario, catalog):
+            if option.value != choice.neutral and not option.blocked:
+                yield {lever.key: {choice.key: option.value}}
 
 
-def _spoken(values: Mapping[str, Any]) -> str:
-    return ", ".join("on" if value is True else str(value) for value in values.values())
-
-
-def _link(lever: Lever, values: Mapping[str, Any]) -> str:
-    return "/?" + "&".join(f"{lever.key}.{key}={str(value).lower()}" for key, value in values.items())
+def _spelt(tried: _Try, scenario: Scenario, catalog: Catalog) -> dict[str, str]:
+    """The values by parameter as the lever's widgets, and so addresses, call them: choices by their label."""
+    labels = {
+        (param.key, option.value): option.label
+        for param in tried.lever.params
+        if isinstance(param, Choice)
+        for option in param.options(scenario, catalog)
+    }
+    values = tried.settings[tried.lever.key]
+    return {key: labels.get((key, value), str(value).lower()) for key, value in values.items()}

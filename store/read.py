@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -82,6 +83,10 @@ class Snapshot:
         self.close()
 
     def status(self) -> SnapshotStatus:
+        return self._status
+
+    @cached_property
+    def _status(self) -> SnapshotStatus:
         with self._connection() as connection:
             hours = connection.execute(select(func.min(usage_hour.c.bin_start), func.max(usage_hour.c.bin_start))).one()
             newest_sample = connection.scalar(select(func.max(usage_sample.c.scraped_at)))
@@ -133,6 +138,11 @@ class Snapshot:
         with self._connection() as connection:
             servers = read_targets.Servers(connection, end, asked_at)
             return read_windows.windows(connection, window, servers, self._reach)
+
+    def sums(self, start: datetime, end: datetime, bin: Bin = "total", per: Per = "target") -> pd.DataFrame:
+        """Keys, sums, means and rates of `windows`, of what told something: much less to add up."""
+        with self._connection() as connection:
+            return read_windows.sums(connection, Window(start=start, end=end, bin=bin, per=per), self._reach)
 
     def usage(self, start: datetime, end: datetime, bin: Bin = "hour") -> pd.DataFrame:
         """`windows` per target and model."""
@@ -227,6 +237,11 @@ class Snapshot:
         """
         with self._connection() as connection:
             return read_money.charge_groups_between(connection, self._charges, start, end)
+
+    def daily_charge_groups(self, start: datetime, end: datetime) -> dict[datetime, list[ChargeGroup]]:
+        """`charge_groups_between` of each UTC day of [start, end), whole days, in one go."""
+        with self._connection() as connection:
+            return read_money.daily_charge_groups(connection, self._charges, start, end)
 
     def months(self) -> pd.DataFrame:
         """One row per billing month, provider and billing account, oldest first.

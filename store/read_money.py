@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ from store.locks import locks
 from store.months import month_of
 from store.rows import by_batch, charges_of
 from store.schema import import_batch
-from store.sql import json_text
+from store.sql import json_text, time_bin
 
+DAY = timedelta(days=1)
 AXES = {"billing": "BillingPeriodStart", "charge": "ChargePeriodStart"}
 
 _TEXTS = {
@@ -112,6 +113,29 @@ def charge_groups_between(connection: Connection, folder: Path, start: datetime,
     found = [_group(row) for row in connection.execute(within.group_by(*keys).order_by(*keys))]
     cut = connection.execute(across.group_by(*keys, first, last).order_by(*keys, first, last))
     return joined([*found, *(part_of(_group(row), start, end) for row in cut)])
+
+
+def daily_charge_groups(
+    connection: Connection, folder: Path, start: datetime, end: datetime
+) -> dict[datetime, list[ChargeGroup]]:
+    """`charge_groups_between` of each day of [start, end)."""
+    rows = costs(connection, folder)
+    first, last = rows.c.ChargePeriodStart, rows.c.ChargePeriodEnd
+    keys, day = _keys(rows), time_bin("day", rows.c.ChargePeriodStart)
+    within = and_(first >= naive(start), first < naive(end), or_(last <= day + DAY, last <= first))
+    of_day = select(day.label("day"), *keys, *_sums(rows), *_times_of(rows)).where(within).group_by(day, *keys)
+    found: dict[datetime, list[ChargeGroup]] = {start + n * DAY: [] for n in range((end - start) // DAY)}
+    for row in connection.execute(of_day.order_by(day, *keys)):
+        found[row.day.replace(tzinfo=UTC)].append(_group(row))
+    crosses = and_(first < naive(end), last > naive(start), last > first, last > day + DAY)
+    times = (first.label("first_start"), last.label("last_end"))
+    across = select(*keys, *_sums(rows), *times).where(crosses).group_by(*keys, first, last)
+    for row in connection.execute(across.order_by(*keys, first, last)):
+        group = _group(row)
+        for at, groups in found.items():
+            if row.first_start < naive(at + DAY) and row.last_end > naive(at):
+                groups.append(part_of(group, at, at + DAY))
+    return {at: joined(groups) for at, groups in found.items()}
 
 
 def _keys(rows: FromClause) -> list[ColumnElement]:

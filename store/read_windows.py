@@ -65,6 +65,12 @@ def windows(connection: Connection, window: Window, servers: Servers, reaches: "
     return _with_states(result, window, servers, members)
 
 
+def sums(connection: Connection, window: Window, reaches: "Reach") -> pd.DataFrame:
+    """`windows` without latency, states and servers that told nothing."""
+    span = {"start": naive(window.start), "end": naive(window.end)}
+    return _with_derived(as_frame(arrow(connection, _bare(_source(window, reaches), window.bin, window.per), span)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
     """How far back a published file has the finer rows; aware times."""
@@ -97,11 +103,24 @@ def _source(window: Window, reaches: Reach) -> Table:
 @cache
 def _statements(source: Table, bin: str, per: str) -> tuple[Select, Select]:
     """The sums and the members of windows of one kind. Built once: with their many columns that takes a while."""
-    moment = source.c.scraped_at if source is usage_sample else source.c.bin_start
-    rows = of_samples(source, None) if source is usage_sample else select(source)
-    rows = rows.where(moment >= bindparam("start"), moment < bindparam("end")).subquery()
+    rows = _within(source)
     bin_start = None if bin == TOTAL else time_bin(bin, rows.c.bin_start)
     return _summed(rows, bin, per), _members(rows, bin_start, per)
+
+
+@cache
+def _bare(source: Table, bin: str, per: str) -> Select:
+    """The sums without buckets, which are most columns: the database does not add up what nobody asks for."""
+    rows = _summed(_within(source), bin, per).order_by(None).subquery().c
+    keys = KEYS[per] if bin == TOTAL else ("bin_start", *KEYS[per])
+    kept = [column for column in rows if not column.name.startswith(HISTOGRAMS)]
+    return select(*kept).order_by(*(rows[name] for name in keys))
+
+
+def _within(source: Table) -> FromClause:
+    moment = source.c.scraped_at if source is usage_sample else source.c.bin_start
+    rows = of_samples(source, None) if source is usage_sample else select(source)
+    return rows.where(moment >= bindparam("start"), moment < bindparam("end")).subquery()
 
 
 def _summed(rows: FromClause, bin: str, per: str) -> Select:

@@ -6,17 +6,19 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from costlib.allocation import in_cents, share_of, usd_per_mtok_of
+from costlib.balance import WORK_BUCKETS
 from costlib.billing import exact_sum
 from costlib.books import Bucket, CostBasis, Line, TrialBalance
 from costlib.bridge import CostChange, cost_change
 from costlib.bridge_cents import Row
-from costlib.budget import Budget, budget_of, phased
+from costlib.budget import Budget
+from costlib.catalog import Catalog
 from costlib.errors import ConfigError
 from costlib.estimate import Undefined
 from costlib.lmdi import TermKind
-from costlib.ownership import match
 from costlib.review import (
-    Day,
+    Action,
+    ActionState,
     DetailRow,
     Figure,
     FigureUnit,
@@ -26,19 +28,22 @@ from costlib.review import (
     Period,
     Review,
 )
+from costlib.scenario import Scenario
 from costlib.sentences import for_review
 from costlib.slices import Item, Slice, slices
 from costlib.waste import waste
-from store.actions import noted
-from store.books import Books, Span, books_between, scenario_of
-from store.budgets_file import load_budgets
+from store.actions import Noted, noted
+from store.books import Books, books_between, usable_fleet
+from store.budgets_file import Planned, planned
 from store.home import Home
 from store.outlooks import to_come
-from store.proposals import proposals
+from store.proposals import proposals_on
 from store.read import Snapshot
+from store.review_facts import budget_of_days, days_of_review, indicators_of, newest_statements, statement_lines
 
 WEEK_DAYS = 7
-_IDLE = (Bucket.WARM_IDLE, Bucket.START_AND_DRAIN, Bucket.UNMEASURED)
+_IDLE = (Bucket.WARM_IDLE, Bucket.START_AND_DRAIN)  # what nobody measured is not known to be idle
+_MEASURED = (*_IDLE, *WORK_BUCKETS)
 _VOLUME = (TermKind.VOLUME,)
 _MIX = (TermKind.TOKEN_MIX,)
 EVIDENCE = {
@@ -78,30 +83,34 @@ def newest_week(snapshot: Snapshot) -> Period:
 
 
 def review(
-    snapshot: Snapshot, home: Home, period: Period, basis: CostBasis, now: datetime, currency: str | None = None
-) -> Review:
-    """The review of a period, beside the one of the same length before it.
+    snapshot: Snapshot, home: Home, period: Period, basis: CostBasis, now: datetime, currency: str | None = None,
+    earlier: Period | None = None,
+) -> Review:  # fmt: skip
+    """The review of a period, beside an `earlier` one: that of the same length before it, when it is left out.
 
     Raises ConfigError when nothing was charged in the period, or a file beside the store cannot be read
     """
-    mine = books_between(snapshot, home, period.start, period.end, basis, currency)
+    fleet, problem = usable_fleet(home, snapshot)
+    scenario, catalog = fleet
+    names: Mapping[str, str] = {} if scenario is None else scenario.product_names
+    mine = books_between(snapshot, home, period.start, period.end, basis, currency, fleet)
     balance = mine.balances[0]
     currency = balance.currency
-    names = _product_names(snapshot, home)
-    earlier = Period(start=period.start - (period.end - period.start), end=period.start)
-    before = _before(snapshot, home, earlier, basis, currency)
-    budgets = [one for one in load_budgets(home) if one.currency == currency]
+    earlier = earlier or Period(start=period.start - (period.end - period.start), end=period.start)
+    before = _before(snapshot, home, earlier, basis, currency, fleet)
+    plans = planned(home, snapshot.is_sample)
+    budgets = [one for one in plans.budgets if one.currency == currency]
 
     def product_of(item: Item) -> str:
         return names.get(item.deployment_key, item.deployment_key)
 
-    parts = _slices(mine, balance)
-    change = cost_change(_slices(before, before.balances[0]), parts, product_of) if before else None
+    parts = slices_of(mine, balance)
+    change = cost_change(slices_of(before, before.balances[0]), parts, product_of) if before else None
     details = _details(balance, names)
-    outlooks, found = to_come(snapshot, home, period, basis, currency, names, budgets)
+    outlooks, found = to_come(snapshot, period, basis, currency, scenario, plans)
     total = exact_sum(row.amount for row in details)
-    lost = waste(balance, mine.servers).in_cents()
-    actions = noted(home).actions
+    month, invoices = newest_statements(snapshot, period, currency)
+    found_now = noted(home)
     return Review(
         period=period,
         before=earlier if before else None,
@@ -110,33 +119,60 @@ def review(
         snapshot_id=snapshot.id,
         total=total,
         is_sample=snapshot.is_sample,
-        made_from=_assumptions(mine, before, snapshot, balance),
-        figures=_figures(balance, before, outlooks, total),
+        problems=tuple(filter(None, (problem, plans.problem))),
+        made_from=_assumptions(mine, before, outlooks, plans, balance),
+        figures=_figures(balance, before, outlooks, total, plans),
         bridge=for_review(change, currency, product_of, EVIDENCE) if change else None,
         movers=_movers(details, change, budgets, period, parts, names),
-        daily=_daily(snapshot, mine, period, currency, names, total),
+        daily=days_of_review(snapshot, mine, period, currency, names, total),
         outlook=outlooks,
         anomalies=tuple(one for one in found if period.start <= one.on < period.end),
-        waste=lost.lines,
-        proposals=proposals(snapshot, home),
-        risks=_risks(outlooks, period, mine, home, snapshot),
-        actions=tuple(one for one in actions if one.said_on is None or one.said_on >= period.end - timedelta(days=1)),
-        last_actions=tuple(one for one in actions if one.said_on and one.said_on < period.end - timedelta(days=1)),
+        waste=waste(balance, mine.servers).in_cents().lines,
+        proposals=proposals_on(scenario, catalog) if scenario and currency == "USD" else (),
+        risks=_risks(outlooks, period, mine, scenario, found_now),
+        actions=tuple(one for one in found_now.actions if _week_of(one) == period.start),
+        last_actions=tuple(one for one in found_now.actions if _is_of_the_last(one, period)),
+        statements_month=month,
+        statements=statement_lines(invoices),
+        indicators=indicators_of(
+            snapshot, (mine, period), (before, earlier) if before else None, plans, invoices, catalog
+        ),
+        note=found_now.notes.get(period.start, ""),
         details=details,
     )
 
 
-def _before(snapshot: Snapshot, home: Home, earlier: Period, basis: CostBasis, currency: str) -> Books | None:
+def _week_of(action: Action) -> date | None:
+    """The first day of the week an action was decided for: as noted, else the newest that was over by then."""
+    if action.week is not None or action.said_on is None:
+        return action.week
+    day = action.said_on - timedelta(days=WEEK_DAYS - 1)  # a meeting on the last day of a week is on that week
+    return day - timedelta(days=day.weekday())
+
+
+def _is_of_the_last(action: Action, period: Period) -> bool:
+    """Decided for an earlier week, and open still or of the week just before."""
+    week = _week_of(action)
+    if week is None or week >= period.start:
+        return False
+    return action.state is ActionState.OPEN or week >= period.start - timedelta(days=WEEK_DAYS)
+
+
+def _before(
+    snapshot: Snapshot, home: Home, earlier: Period, basis: CostBasis, currency: str,
+    fleet: tuple[Scenario | None, Catalog],
+) -> Books | None:  # fmt: skip
     covered = snapshot.status().charges_from
     if covered is None or covered.date() > earlier.start:
         return None
     try:
-        return books_between(snapshot, home, earlier.start, earlier.end, basis, currency)
+        return books_between(snapshot, home, earlier.start, earlier.end, basis, currency, fleet)
     except ConfigError:
         return None
 
 
-def _slices(of: Books, balance: TrialBalance) -> tuple[Slice, ...]:
+def slices_of(of: Books, balance: TrialBalance) -> tuple[Slice, ...]:
+    """The books in one currency as slices, which a bridge compares."""
     chosen = [n for n, group in enumerate(of.groups) if group.currency == balance.currency]
     return slices(
         balance,
@@ -145,11 +181,6 @@ def _slices(of: Books, balance: TrialBalance) -> tuple[Slice, ...]:
         [of.matches.by_group[n] for n in chosen],
         of.servers,
     )
-
-
-def _product_names(snapshot: Snapshot, home: Home) -> dict[str, str]:
-    scenario, _ = scenario_of(home, snapshot)
-    return {} if scenario is None else scenario.product_names
 
 
 def _product(line: Line, names: Mapping[str, str]) -> str:
@@ -209,21 +240,13 @@ def _per_mtok(cost: Decimal, tokens: int) -> Decimal | Undefined:
 
 
 def _due(budgets: Sequence[Budget], product: str, period: Period) -> Decimal | None:
-    """The budget of the period's days, where every month of it has one."""
-    found = []
-    for day in (period.start + timedelta(days=n) for n in range(period.days_count)):
-        budget = budget_of(budgets, f"{day:%Y-%m}", (product, "")) if product else None
-        if budget is None:
-            return None
-        found.append(phased(budget, f"{day:%Y-%m}")[day])
-    return exact_sum(found)
+    return budget_of_days(budgets, (product, ""), period) if product else None
 
 
 def _figures(
-    balance: TrialBalance, before: Books | None, outlooks: Outlook | None, total: Decimal
+    balance: TrialBalance, before: Books | None, outlooks: Outlook | None, total: Decimal, plans: Planned
 ) -> tuple[Figure, ...]:
     earlier = before.balances[0] if before else None
-    landing = outlooks.in_all if outlooks else None
 
     def both(of: Callable[[TrialBalance], Decimal | float | Undefined]) -> dict:
         return {"value": of(balance), "before": of(earlier) if earlier else None}
@@ -231,26 +254,34 @@ def _figures(
     spend = {"value": total, "before": in_cents([earlier.total])[0] if earlier else None}
     figures = [
         Figure(name="Spend", unit=FigureUnit.MONEY, **spend),
-        Figure(name="Cost per 1M tokens", unit=FigureUnit.PER_MTOK, **both(_blended), note="all cost over all tokens"),
-        Figure(name="Idle GPU cost", unit=FigureUnit.MONEY, **both(lambda of: _of_buckets(of, _IDLE))),
+        Figure(name="Cost per 1M tokens", unit=FigureUnit.PER_MTOK, **both(_blended), note="all tokens"),
+        Figure(name="Idle GPU cost", unit=FigureUnit.MONEY, **both(_idle)),
         Figure(
-            name="Not allocated",
+            name="GPUs of no server",
             unit=FigureUnit.SHARE,
             **both(lambda of: share_of(_of_buckets(of, (Bucket.UNALLOCATED_GPU,)), of.total)),
-            note="of spend: GPUs that no server is matched to",
+            note="of all spend",
         ),
     ]
-    return (*figures, _against_budget(landing))
+    return (*figures, _against_budget(outlooks.in_all if outlooks else None, plans.problem))
 
 
-def _against_budget(landing: OutlookLine | None) -> Figure:
+def _idle(of: TrialBalance) -> Decimal | Undefined:
+    if not any(line.bucket in _MEASURED for line in of.lines):
+        return Undefined(reason="no server of a billed deployment was measured")
+    return _of_buckets(of, _IDLE)
+
+
+def _against_budget(landing: OutlookLine | None, problem: str) -> Figure:
     name = "Forecast against budget"
+    if problem:
+        return Figure(name=name, value=Undefined(reason=problem))
     if landing is None or isinstance(landing.p50, Undefined):
         why = landing.p50.reason if landing and isinstance(landing.p50, Undefined) else "nothing was forecast"
         return Figure(name=name, value=Undefined(reason=why))
     if landing.budget is None:
         return Figure(name=name, value=Undefined(reason="no budget is set; write budgets.toml"), note="no budget")
-    return Figure(name=name, value=landing.p50 - landing.budget, note="month end, above zero is over budget")
+    return Figure(name=name, value=landing.p50 - landing.budget, note="at month end")
 
 
 def _of_buckets(balance: TrialBalance, buckets: Iterable[Bucket]) -> Decimal:
@@ -263,61 +294,39 @@ def _blended(balance: TrialBalance) -> Decimal | Undefined:
     return usd_per_mtok_of(balance.total, sum(counted) if counted else None)
 
 
-def _daily(
-    snapshot: Snapshot, mine: Books, period: Period, currency: str, names: Mapping[str, str], total: Decimal
-) -> tuple[Day, ...]:
-    """What each day was charged, by the product whose charges they are, in cents that make the period's total."""
-    beyond = snapshot.status().charges_to
-    keys: list[tuple[date, str]] = []
-    exact: list[Decimal] = []
-    for day in (period.start + timedelta(days=n) for n in range(period.days_count)):
-        span = Span.of(day, day + timedelta(days=1))
-        groups = [one for one in snapshot.charge_groups_between(span.start, span.end) if one.currency == currency]
-        owners = match(groups, mine.servers, mine.owners).by_group
-        by_product: dict[str, list[Decimal]] = defaultdict(list)
-        for group, owner in zip(groups, owners, strict=True):
-            by_product[names.get(owner.deployment_key, owner.deployment_key)].append(
-                group.cost(mine.basis) or Decimal(0)
-            )
-        keys += [(day, name) for name in by_product]
-        exact += [exact_sum(amounts) for amounts in by_product.values()]
-    cents = in_cents(exact)
-    if exact_sum(cents) != total:
-        return ()  # a basis that some charge has not: then days are not known
-    found: dict[date, dict[str, Decimal]] = defaultdict(dict)
-    for (day, name), amount in zip(keys, cents, strict=True):
-        found[day][name] = amount
-    return tuple(
-        Day(on=day, by_product=parts, is_partial=beyond is None or day >= beyond.date()) for day, parts in found.items()
-    )
-
-
 # What else the meeting should know ------------------------------------------------------------------------------------
 
 
-def _assumptions(mine: Books, before: Books | None, snapshot: Snapshot, balance: TrialBalance) -> tuple[str, ...]:
+def _assumptions(
+    mine: Books, before: Books | None, outlooks: Outlook | None, plans: Planned, balance: TrialBalance
+) -> tuple[str, ...]:
     said = [
         f"{'Effective cost spreads commitments' if mine.basis is CostBasis.EFFECTIVE else 'Billed cost is the invoice'}"
         ": the two are never added.",
-        f"Busy GPU time became tokens by: {balance.method}.",
+        f"Busy GPU time became tokens by: {balance.method.rstrip('.')}.",
         "The forecast continues each product's days with their weekly shape; its range holds four of five days.",
     ]
+    if plans.is_sample:
+        said.append("The budgets are those of the sample: this home has no budgets.toml.")
     if before is None:
         said.append(NO_BEFORE)
     if len(mine.balances) > 1:
         others = ", ".join(one.currency for one in mine.balances[1:])
         said.append(f"Charges in {others} are not in these sums: currencies are never added.")
-    return (*said, *balance.notes)
+    if balance.currency != "USD":
+        said.append(f"Changes to the fleet are priced in USD, so a review in {balance.currency} proposes none.")
+    return (*said, *(f"{note[:1].upper()}{note[1:].rstrip('.')}." for note in balance.notes))
 
 
-def _risks(outlooks: Outlook | None, period: Period, mine: Books, home: Home, snapshot: Snapshot) -> tuple[str, ...]:
+def _risks(
+    outlooks: Outlook | None, period: Period, mine: Books, scenario: Scenario | None, written: Noted
+) -> tuple[str, ...]:
     found = []
     for line in outlooks.lines if outlooks else ():
         chance = line.breach_probability
         if isinstance(chance, float) and chance >= 0.5:
             on = f", first on {line.breach_on}" if line.breach_on else ""
             found.append(f"{line.name or 'Everything'} is {chance:.0%} likely to end the month over budget{on}.")
-    scenario, _ = scenario_of(home, snapshot)
     for one in scenario.commitments if scenario else ():
         left = (one.ends_on - period.end).days
         if 0 <= left <= 60:
@@ -326,4 +335,4 @@ def _risks(outlooks: Outlook | None, period: Period, mine: Books, home: Home, sn
         found.append("The week is not over, or its last days are not billed yet: these figures will grow.")
     if unmatched := len(mine.matches.unmatched):
         found.append(f"{unmatched} charges of GPUs belong to no server; name their owner in owners.toml.")
-    return tuple(found)
+    return (*found, *(f"{problem}." for problem in written.problems))

@@ -29,7 +29,7 @@ _NEEDED = (
 
 def hours_of(snapshot: Snapshot, start: datetime, end: datetime) -> pd.DataFrame:
     """Every hour of every server and model; what the functions below look into."""
-    return snapshot.windows(start, end, "hour", "target")
+    return snapshot.sums(start, end, "hour", "target")
 
 
 def server_uses(
@@ -39,7 +39,7 @@ def server_uses(
 
     `gpus`: GPUs of one engine by deployment, where that is known.
     """
-    totals = snapshot.windows(start, end, "total", "target")
+    totals = snapshot.sums(start, end, "total", "target")
     totals = totals[totals["model_key"].notna()]
     seen = hours[hours["coverage_s"] > 0]
     busiest = (seen["busy_s"] / seen["coverage_s"]).groupby([seen["target_key"], seen["model_key"]]).max()
@@ -92,7 +92,7 @@ def _busy(snapshot: Snapshot, start: datetime, end: datetime, hours: pd.DataFram
     if end <= snapshot.published_at - MINUTES_KEPT:  # none are kept of it
         minutes = hours.iloc[:0]
     else:
-        minutes = snapshot.windows(start, end, "minute", "target")
+        minutes = snapshot.sums(start, end, "minute", "target")
     since = minutes["bin_start"].min().ceil("h") if len(minutes) else end
     hours = hours[hours["bin_start"] < since]
     rows = pd.concat([part for part in (hours, minutes[minutes["bin_start"] >= since]) if len(part)] or [hours])

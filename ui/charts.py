@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import cycle, islice
+from itertools import cycle
 from typing import Any
 
 import streamlit as st
@@ -124,48 +124,6 @@ def stacked_unit_cost(rows: Sequence[tuple[str, Mapping[str, float]]], palette: 
         yaxis={"autorange": "reversed", "showgrid": False, "tickfont": {"color": palette.text}, "ticksuffix": "  "},
     )
     return {"data": data, "layout": frame}
-
-
-def stacked_days(days: Sequence[str], series: Mapping[str, Sequence[float]], palette: Palette) -> Figure:
-    """Daily amounts as stacked bars; the last series, what is left over, is grey."""
-    colors = [*islice(cycle(palette.series[:-1]), len(series) - 1), palette.idle]
-    data = [
-        {
-            "type": "bar",
-            "name": on_chart(name),
-            "x": list(days),
-            "y": list(values),
-            "marker": {"color": color},
-            "hovertemplate": "%{x|%-d %b}: $%{y:,.0f}<extra>" + on_chart(name) + "</extra>",
-        }
-        for (name, values), color in zip(series.items(), colors, strict=True)
-    ]
-    frame = layout(
-        palette, 300, barmode="relative", bargap=0.3,
-        xaxis={"type": "date", "tickformat": "%-d %b", "showgrid": False},
-        yaxis={"tickprefix": "$", "tickformat": ",.3~s"},
-    )  # fmt: skip
-    return {"data": data, "layout": frame}
-
-
-def line_days(days: Sequence[str], values: Sequence[float | None], name: str, palette: Palette) -> Figure:
-    """One daily figure as a line; a day without a value is a gap, not a zero."""
-    line = {
-        "type": "scatter",
-        "mode": "lines",
-        "name": name,
-        "x": list(days),
-        "y": list(values),
-        "connectgaps": False,
-        "line": {"color": palette.accent, "width": 2},
-        "hovertemplate": "%{x|%-d %b}: $%{y:.3f}<extra></extra>",
-    }
-    frame = layout(
-        palette, 300, showlegend=False,
-        xaxis={"type": "date", "tickformat": "%-d %b", "showgrid": False},
-        yaxis={"tickprefix": "$", "rangemode": "tozero"},
-    )  # fmt: skip
-    return {"data": [line], "layout": frame}
 
 
 def _minutes_axis(at: Sequence[str]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ STALE_AFTER = timedelta(minutes=5)
 PAGES = Path(__file__).resolve().parents[1] / "pages"
 _door_opened = False
 _PAGE, _OPENED = "page", "page-opened"
+_PRESENT = "present"
+_LARGER = "<style>:root{font-size:19px}</style>"  # everything that is not drawn is sized by it
 
 
 def through_the_door() -> None:
@@ -29,6 +31,19 @@ def _back_through_the_door() -> None:
     st.rerun()
 
 
+def is_presenting() -> bool:
+    """Whether the address asks for what an audience sees: no menu, larger type, and pages leave out their controls."""
+    return st.query_params.get(_PRESENT) == "1"
+
+
+def present(is_on: bool) -> None:
+    """Keep that in the address, or take it away."""
+    if is_on:
+        st.query_params[_PRESENT] = "1"
+    else:
+        st.query_params.pop(_PRESENT, None)
+
+
 def header(title: str, works_without_data: bool = False) -> data.Snapshot | None:
     """Draw the title row and return the snapshot to read, None when nothing was published yet.
 
@@ -39,6 +54,8 @@ def header(title: str, works_without_data: bool = False) -> data.Snapshot | None
     st.session_state[_OPENED] = st.session_state.get(_PAGE) != title
     st.session_state[_PAGE] = title
     found, problem = data.snapshot()
+    if is_presenting():
+        st.html(_LARGER)
     with st.container(horizontal=True, vertical_alignment="center", key="page-head"):
         st.title(title, anchor=False, width="stretch")
         if problem:
@@ -56,6 +73,8 @@ def header(title: str, works_without_data: bool = False) -> data.Snapshot | None
                 color="orange" if stale else "green",
                 help="When the collector last published what it stored. Data health shows each source.",
             )
+        if is_presenting():
+            st.button("Leave", icon=":material/close:", key="leave", on_click=present, args=(False,), type="tertiary")
     if problem:
         st.error(text.label(problem, text.A_PARAGRAPH), icon=":material/error:")
         if not works_without_data:

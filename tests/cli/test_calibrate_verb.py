@@ -37,13 +37,15 @@ def test_a_dry_run_of_the_sample_says_how_far_its_hours_tell(permillion: Run, sa
     assert result.exit_code == 0, result.output
     outcomes = {outcome["deployment"]: outcome for outcome in json.loads(result.stdout)}
     assert list(outcomes) == DEPLOYMENTS
-    for outcome in outcomes.values():
+    for key, outcome in outcomes.items():
         found = outcome["calibration"]
+        assert found["back_test"]["median_error_ratio"] < 0.01
+        if key == "support-copilot" and found["how"] == "fitted":
+            continue  # two weeks with its cache collapse are hours of two mixes, and those can be told apart
         assert found["how"] == "prior_led", "hours of one mix cannot tell all constants apart"
-        assert "a fit needs 300" in found["why"]
+        assert "a fit" in found["why"]
         ratios = {one["group"]: one["ratio"] for one in found["found"]}
         assert ratios == pytest.approx(dict.fromkeys(ratios, 1.0), rel=0.01), "the sample is made as published"
-        assert found["back_test"]["median_error_ratio"] < 0.01
     assert not kept(sample)
 
 

@@ -107,7 +107,7 @@ def test_the_program_runs_as_a_process_with_the_same_exit_codes(home: Home) -> N
 
 def test_demo_says_what_it_loaded_and_twice_is_once(permillion: Run) -> None:
     first, second = (json.loads(permillion("demo", "--json").stdout) for _ in range(2))
-    assert first["hours_count"] == second["hours_count"] == 3 * 8 * 7 * 24
+    assert first["hours_count"] == second["hours_count"] == 3 * 17 * 7 * 24
     assert first["bill"]["status"] in ("imported", "already imported")
     assert first["bill"]["billed_cost"] == second["bill"]["billed_cost"]
     assert isinstance(first["bill"]["billed_cost"], str)

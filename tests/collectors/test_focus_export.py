@@ -12,7 +12,6 @@ import pytest
 
 from collectors.billing import format_of
 from collectors.billing.base import BillingSource
-from collectors.demo import load_demo
 from collectors.focus_export import COLUMNS, OURS, focus_csv
 from collectors.importer import import_files
 from costlib.billing import exact_sum
@@ -23,6 +22,7 @@ from store.home import Home
 from store.read import Snapshot, open_snapshot
 from store.records import ImportStatus
 from tests.collectors.focus_rules import broken
+from tests.demo_home import demo_home
 
 NOW = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
 both_bases = pytest.mark.parametrize("basis", list(CostBasis))
@@ -31,8 +31,7 @@ Sample = tuple[Home, Snapshot]
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
-    home = Home(tmp_path_factory.mktemp("export") / "home")
-    load_demo(home, lambda: NOW)
+    home = demo_home(tmp_path_factory.mktemp("export") / "home", NOW)
     with open_snapshot(home) as snapshot:
         yield home, snapshot
 
@@ -155,8 +154,7 @@ def test_i12_what_is_read_back_is_what_was_written(sample: Sample, tmp_path: Pat
 
 
 def test_our_own_export_imports_to_the_same_sum_and_is_never_added_to_the_bill(tmp_path: Path) -> None:
-    home = Home(tmp_path / "home")
-    load_demo(home, lambda: NOW)
+    home = demo_home(tmp_path / "home", NOW)
     path = tmp_path / "export.csv"
     with open_snapshot(home) as snapshot:
         found = books(snapshot, home, "2026-10", CostBasis.BILLED)

@@ -225,12 +225,15 @@ def test_four_days_in_five_lie_between_p10_and_p90(scores):
 
 
 def test_the_sample_fleet_is_forecast_better_than_by_the_same_weekday_of_last_week():
-    """Each day costs the same but the first of a month; tokens have weekdays and grow."""
+    """Its replicas follow a weekly shape, and what is planted in its last weeks is no season."""
     scores = {
         name: backtest(history, known_days=28, ahead_days=14, every_days=3)
         for name, history in sample_histories(datetime(2026, 11, 16, tzinfo=UTC))
     }
-    assert scores["all spend"].skill_fraction() > 0.99
-    tokens = [score for name, score in scores.items() if name.endswith("tokens")]
+    # As measured, less a fifth: all spend 0.42, Support copilot 0.27; tokens 0.17, 0.15 and 0.09.
+    assert scores["all spend"].skill_fraction() > 0.33
+    assert scores["Support copilot: spend"].skill_fraction() > 0.21
+    tokens = sorted(score.skill_fraction() for name, score in scores.items() if name.endswith("tokens"))
     assert len(tokens) == 3
-    assert all(score.skill_fraction() > 0.2 for score in tokens)
+    assert all(skill > least for skill, least in zip(tokens, (0.07, 0.11, 0.13), strict=True)), tokens
+    assert all(score.skill_fraction() > 0 for score in scores.values())

@@ -22,6 +22,14 @@ def test_volume_says_how_many_tokens_whose_and_what_they_cost():
     assert found[K.VOLUME] == "Volume: 12 % more tokens, mostly chat, cost $24.00 more."
 
 
+def test_volume_names_whose_own_tokens_moved_and_not_whose_bill_is_large():
+    """Its term is the change of all tokens, by cost: most of it falls to the large one, which stood still."""
+    large = Item(kind=ItemKind.GPU, deployment_key="large", model_key="m")
+    before = [gpu(), gpu(large, tokens=9_000_000, cost=1800)]
+    after = [gpu(tokens=3_000_000, cost=600), gpu(large, tokens=9_000_000, cost=1800)]
+    assert "20 % more tokens, mostly chat," in said(before, after)[K.VOLUME]
+
+
 def test_fewer_tokens_save():
     found = said([gpu(cost=2000, listed=2000)], [gpu(tokens=500_000, busy=25.0, billed=50.0, cost=1000, listed=1000)])
     assert found[K.VOLUME] == "Volume: 50 % fewer tokens, mostly chat, saved $1,000."

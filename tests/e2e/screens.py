@@ -1,8 +1,12 @@
-"""The pictures of the documentation: What-if, Compare and Plan on the sample fleet, in both schemes and two widths.
+"""The pictures of the documentation: pages on the sample fleet, in both schemes and two widths, and the pack's PDF.
 
-`./dev screens` writes them to docs/screens.
+`./dev screens` writes them to docs/screens. Pages of the PDF need `pdftoppm` (poppler-utils).
 """
 
+import os
+import shutil
+import subprocess
+import sys
 import time
 from itertools import product
 from pathlib import Path
@@ -19,11 +23,18 @@ PULLED = (
     "weight_precision.weights=FP8&batch_limits.max_num_seqs=512&prefix_caching.enabled=true"
     "&semantic_cache.enabled=true&cascade_routing.enabled=true"
 )
-PAGES = {"what-if": f"?{PULLED}", "compare": "compare", "plan": "plan?target=0.1"}
+PAGES = {
+    "what-if": f"?{PULLED}",
+    "compare": "compare",
+    "plan": "plan?target=0.1",
+    "overview": "overview",
+    "weekly-review": "weekly_review",
+}
 WIDTHS = (1440, 420)
 HEIGHT, MOST_HEIGHT = 900, 2500
 SHAPE_S = 60  # of the replay, so that the lines of the live panel have a shape
 COLORS = 256
+PDF_DPI = 80
 
 
 def main() -> None:
@@ -40,6 +51,7 @@ def main() -> None:
             _take(page, width, FOLDER / f"{name}-{scheme}-{width}.png")
             page.context.close()
         browser.close()
+        _draw_pack(server.home, Path(folder))
 
 
 def _page(browser: Browser, url: str, scheme: str, width: int) -> Page:
@@ -59,6 +71,23 @@ def _take(page: Page, width: int, path: Path) -> None:
     page.set_viewport_size({"width": width, "height": int(tall)})
     settled(page)
     page.screenshot(path=path, animations="disabled")
+    _keep(path)
+
+
+def _draw_pack(home: Path, folder: Path) -> None:
+    """The pages of the weekly pack's PDF."""
+    if shutil.which("pdftoppm") is None:
+        print("no pdftoppm here (poppler-utils): the PDF's pages are not drawn")  # noqa: T201
+        return
+    verb = [sys.executable, "-c", "import cli; cli.app()", "review", "--out", str(folder)]
+    subprocess.run(verb, cwd=ROOT, env={**os.environ, "PERMILLION_HOME": str(home)}, check=True, capture_output=True)
+    (pdf,) = folder.glob("*.pdf")
+    subprocess.run(["pdftoppm", "-r", str(PDF_DPI), "-png", pdf, FOLDER / "weekly-pack"], check=True)
+    for path in sorted(FOLDER.glob("weekly-pack-*.png")):
+        _keep(path)
+
+
+def _keep(path: Path) -> None:
     with Image.open(path) as picture:
         picture.convert("RGB").quantize(COLORS).save(path, optimize=True)
     print(f"{path.relative_to(ROOT)}  {path.stat().st_size / 1000:.0f} kB")  # noqa: T201

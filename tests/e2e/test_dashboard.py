@@ -14,6 +14,7 @@ SPEND = "Spend per month"
 KNOWN_NOT_FOUND = re.compile(r"/(?:\w+)/_stcore/(?:health|host-config)$")
 WORD_JOINER = "\u2060"  # may stand in an address to keep it from becoming a link
 WIDE, NARROW = WIDTHS = ({"width": 1440, "height": 900}, {"width": 420, "height": 900})
+FIRST_ROW = {"x": 18, "y": 52}  # of a table: where its box is to tick, below the names of the columns
 FITS = "(box => box.scrollWidth <= box.clientWidth + 1)(document.querySelector('[data-testid=stMain]'))"
 
 
@@ -140,9 +141,24 @@ def test_the_menu_leads_to_another_page(server, open_window) -> None:
 def test_a_period_in_the_address_is_restored(server, open_window) -> None:
     page = settled(open_window(f"{server.url}/overview").page)
     spend = card(page, "Spend")
-    four_weeks = spend.inner_text()
-    page.get_by_role("radio", name="7 days").click()
-    expect(spend).not_to_have_text(four_weeks)
-    assert parse_qs(urlsplit(page.url).query).get("days")
+    this_month = spend.inner_text()
+    page.get_by_role("radio", name="90 days").click()
+    expect(spend).not_to_have_text(this_month)
+    assert parse_qs(urlsplit(page.url).query).get("period")
     opened = settled(open_window(page.url).page)
     expect(card(opened, "Spend")).to_have_text(spend.inner_text())
+
+
+def test_a_row_that_is_chosen_leads_to_what_it_consists_of_and_the_address_keeps_it(server, open_window) -> None:
+    page = settled(open_window(f"{server.url}/overview").page)
+    for table in ("by-product", "drill-model"):
+        page.locator(f"[class*='st-key-{table}'] .dvn-scroller").first.click(position=FIRST_ROW)
+        expect(page).to_have_url(re.compile(r"[?&]product=" if table == "by-product" else r"[?&]model="))
+        settled(page)
+    (model,) = parse_qs(urlsplit(page.url).query)["model"]
+    expect(page.locator(".st-key-breadcrumbs")).to_contain_text(model)
+    opened = settled(open_window(page.url).page)
+    expect(opened.locator(".st-key-breadcrumbs")).to_contain_text(model)
+    opened.get_by_role("button", name="All products").click()
+    expect(opened.locator(".st-key-by-product")).to_be_visible()
+    expect(opened).not_to_have_url(re.compile("product="))

@@ -132,7 +132,7 @@ def review_of(
                 before=(total * Decimal("0.23")).quantize(Decimal("0.01")),
                 note="21% of spend",
             ),
-            Figure(name="Not allocated", value=0.052, before=0.054, unit=FigureUnit.SHARE, note="target under 5%"),
+            Figure(name="GPUs of no server", value=0.052, before=0.054, unit=FigureUnit.SHARE, note="target under 5%"),
             Figure(
                 name="Forecast against budget",
                 value=Decimal("20918.40"),

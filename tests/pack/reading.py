@@ -2,7 +2,7 @@
 
 import csv
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from io import BytesIO, StringIO
 from pathlib import PurePosixPath
@@ -40,6 +40,7 @@ class Workbook:
 
     values: dict[str, dict[tuple[int, int], Value]]
     formulas: dict[str, dict[tuple[int, int], str]]
+    _ranges: dict[tuple[object, ...], list[Value]] = field(default_factory=dict)  # many formulas read the same cells
 
     def find(self, sheet: str, text: str) -> int:
         """The row whose first or second cell says `text`."""
@@ -52,6 +53,16 @@ class Workbook:
             return self.values[sheet].get((row, column), "")
         return self._evaluated(formula, sheet)
 
+    def _range(self, sheet: str, top: int, left: int, bottom: int, right: int) -> list[Value]:
+        asked = (sheet, top, left, bottom, right)
+        if asked not in self._ranges:
+            self._ranges[asked] = [
+                self.calculated(sheet, row, column)
+                for row in range(top, bottom + 1)
+                for column in range(left, right + 1)
+            ]
+        return self._ranges[asked]
+
     def _evaluated(self, formula: str, sheet: str) -> Value:
         """Of the functions that a pack uses, and no other."""
         found: dict[str, object] = {}
@@ -63,11 +74,7 @@ class Workbook:
             if right is None:
                 found[name] = self.calculated(where, int(top), number_of(left))
             else:
-                found[name] = [
-                    self.calculated(where, row, column)
-                    for row in range(int(top), int(bottom) + 1)
-                    for column in range(number_of(left), number_of(right) + 1)
-                ]
+                found[name] = self._range(where, int(top), number_of(left), int(bottom), number_of(right))
             return name
 
         pieces = re.split(r'("[^"]*")', formula)

@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
@@ -29,7 +30,7 @@ from pack.style import LOCALES, Numbers, Style, locale_of
 from pack.tables import team_name
 from pack.xlsx import xlsx
 from tests.pack.invented import CASES, HOSTILE, first_week, full, hostile, many_products, negative, open_month
-from tests.pack.reading import csv_rows, csv_total, pages_of, pdf_text, without_stored_results, workbook
+from tests.pack.reading import Workbook, csv_rows, csv_total, pages_of, pdf_text, without_stored_results, workbook
 
 ROOT = Path(__file__).resolve().parents[2]
 CENT = Decimal("0.01")
@@ -42,6 +43,21 @@ def cents(value: object) -> Decimal:
     return Decimal(repr(value)).quantize(CENT)
 
 
+@cache
+def case(name: str) -> Review:
+    return CASES[name]()
+
+
+@cache
+def book_of(name: str) -> Workbook:
+    return workbook(xlsx(case(name)))
+
+
+@cache
+def pdf_of(name: str) -> bytes:
+    return pdf(case(name))
+
+
 def shown_total(review: Review) -> str:
     return Numbers(currency=review.currency).money(review.total)
 
@@ -51,19 +67,19 @@ def shown_total(review: Review) -> str:
 
 @every_case
 def test_the_total_is_the_same_in_every_file(name: str) -> None:
-    review = CASES[name]()
-    book = workbook(xlsx(review))
+    review = case(name)
+    book = book_of(name)
     row = book.find("Summary", "Sum of the detail rows")
     assert cents(book.values["Summary"][row, 2]) == review.total  # stored beside the formula
     assert cents(book.calculated("Summary", row, 2)) == review.total  # calculated anew
     assert csv_total(csv(review)) == review.total
-    assert shown_total(review) in pdf_text(pdf(review))
+    assert shown_total(review) in pdf_text(pdf_of(name))
     assert shown_total(review) in markdown(review).decode()
 
 
 @every_case
 def test_every_formula_comes_to_what_is_stored_with_it(name: str) -> None:
-    book = workbook(xlsx(CASES[name]()))
+    book = book_of(name)
     checked = 0
     for sheet, formulas in book.formulas.items():
         for at in formulas:
@@ -78,8 +94,8 @@ def test_every_formula_comes_to_what_is_stored_with_it(name: str) -> None:
 
 @every_case
 def test_products_teams_days_and_bridge_differ_from_the_details_by_nothing(name: str) -> None:
-    review = CASES[name]()
-    book = workbook(xlsx(review))
+    review = case(name)
+    book = book_of(name)
     left_out = {*([] if review.daily else ["Days"]), *([] if review.bridge else ["Bridge"])}
     for what in set(CHECKS) - left_out:
         row = book.find("Summary", what)
@@ -102,7 +118,7 @@ def test_a_changed_detail_changes_every_total() -> None:
 
 @every_case
 def test_what_each_product_cost_is_the_same_in_workbook_and_rows(name: str) -> None:
-    review = CASES[name]()
+    review = case(name)
     rows = csv_rows(csv(review))
     for mover in review.movers:
         mine = [row for row in rows if row["record"] == "detail" and restored(row["product"]) == mover.product]
@@ -122,8 +138,8 @@ def test_the_table_of_the_pdf_adds_up_to_its_total() -> None:
 
 @every_case
 def test_each_file_says_where_it_is_from(name: str) -> None:
-    review = CASES[name]()
-    book = workbook(xlsx(review))
+    review = case(name)
+    book = book_of(name)
     sheet = {value for value in book.values["Assumptions"].values() if isinstance(value, str)}
     assert neutral(plain(review.snapshot_id)) in sheet
     assert {neutral(plain(text, 32_000)) for text in review.made_from} <= sheet
@@ -135,7 +151,7 @@ def test_each_file_says_where_it_is_from(name: str) -> None:
             str(review.basis),
         )
         assert row["is_sample"] == ("yes" if review.is_sample else "no")
-    for text in (pdf_text(pdf(review)), markdown(review).decode()):
+    for text in (pdf_text(pdf_of(name)), markdown(review).decode()):
         assert review.period.name in text
         assert ("Sample data" in text) == review.is_sample
         assert ("Invoiced cost" in text) == (str(review.basis) == "billed")
@@ -316,7 +332,7 @@ def test_a_negative_total_keeps_its_sign() -> None:
 
 @every_case
 def test_the_pdf_keeps_to_four_pages(name: str) -> None:
-    assert 1 <= pages_of(pdf(CASES[name]())) <= 4
+    assert 1 <= pages_of(pdf_of(name)) <= 4
 
 
 # Statements.
@@ -324,7 +340,7 @@ def test_the_pdf_keeps_to_four_pages(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["full", "many products", "hostile", "negative"])
 def test_the_statements_of_all_teams_make_the_total(name: str) -> None:
-    review = CASES[name]()
+    review = case(name)
     totals = []
     for team in review.teams:
         book = workbook(statement_xlsx(review, team))

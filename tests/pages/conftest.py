@@ -22,6 +22,7 @@ class Homes:
     MAKERS: dict[str, Callable[["Homes", Path], Place]] = {
         "empty": lambda made, path: Place(Home(path)),
         "sample": lambda made, path: homes.sample(path),
+        "no budgets": lambda made, path: homes.without_budgets(made.copy("sample", path)),
         "stale": lambda made, path: homes.an_hour_later(made["sample"]),
         "missing file": lambda made, path: homes.broken(path, None),
         "garbage": lambda made, path: homes.broken(path, b"this is no database" * 1000),
@@ -30,6 +31,7 @@ class Homes:
         "unknown GPU": lambda made, path: homes.with_scenario(made.copy("real", path), homes.UNKNOWN_GPU),
         "does not fit": lambda made, path: homes.with_scenario(made.copy("real", path), homes.TOO_LARGE),
         "tight": lambda made, path: homes.with_scenario(made.copy("real", path), homes.FITS_AS_FP8_ONLY),
+        "API only": lambda made, path: homes.with_scenario(Place(Home(path)), homes.API_ONLY),
         "unbilled": lambda made, path: homes.unbilled(path),
         "scenario only": lambda made, path: homes.with_scenario(Place(Home(path)), homes.GOOD_SCENARIO),
         "calibrated": lambda made, path: homes.calibrated(made.copy("sample", path)),
@@ -47,6 +49,13 @@ class Homes:
         if state not in self._made:
             self._made[state] = self.MAKERS[state](self, self._folder / state.replace(" ", "-"))
         return self._made[state]
+
+    def changed(self, state: str, path: Path, name: str, text: str) -> str:
+        """The same content with one more file beside it, as a state of its own; its name."""
+        place = self.copy(state, path)
+        (place.home.path / name).write_text(text, encoding="utf-8")
+        self._made[path.name] = place
+        return path.name
 
     def copy(self, state: str, path: Path) -> Place:
         """The same content in a home of its own, to change it."""
@@ -78,17 +87,18 @@ def open_page(all_homes: Homes, monkeypatch: pytest.MonkeyPatch) -> Open:
 
 
 @pytest.fixture(scope="session")
-def pages_seen() -> dict[tuple[str, str], AppTest]:
+def pages_seen() -> dict[tuple, AppTest]:
     return {}
 
 
 @pytest.fixture
-def see_page(open_page: Open, pages_seen: dict[tuple[str, str], AppTest]) -> Open:
+def see_page(open_page: Open, pages_seen: dict[tuple, AppTest]) -> Open:
     """As open_page, for tests that only look: each page over each state is run once."""
 
-    def seen(page: str, state: str) -> AppTest:
-        if (page, state) not in pages_seen:
-            pages_seen[page, state] = open_page(page, state)
-        return pages_seen[page, state]
+    def seen(page: str, state: str, query: dict[str, str] | None = None) -> AppTest:
+        key = (page, state, *(query or {}).items())
+        if key not in pages_seen:
+            pages_seen[key] = open_page(page, state, query)
+        return pages_seen[key]
 
     return seen

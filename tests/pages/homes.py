@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from glob import escape
 from pathlib import Path
 
 from collectors.base import CollectContext, Target
-from collectors.demo import load_demo, sample_file
+from collectors.demo import sample_file
 from collectors.importer import import_files
 from collectors.sample_live import live_pages
 from collectors.sources import vllm
@@ -21,6 +22,7 @@ from store.read import snapshot_of
 from store.records import Scrape, ScrapeRun
 from store.server_use import load_windows
 from store.writer import Writer
+from tests.demo_home import demo_home
 from tests.pages import fleet_home
 from tests.store.builders import bill
 
@@ -43,6 +45,15 @@ UNKNOWN_GPU = GOOD_SCENARIO.replace("h100-sxm", "h100-sxn")
 FITS_AS_FP8_ONLY = GOOD_SCENARIO.replace("llama-3.1-8b", "llama-3.3-70b").replace(
     "purchase =", 'serving = { weight_precision = "fp8" }\npurchase ='
 )
+API_ONLY = """
+label = "Bought"
+
+[[deployments]]
+key = "chat"
+model = "llama-3.3-70b"
+workload = { requests_per_s = 8.0, mean_prompt_tokens = 900, mean_output_tokens = 200 }
+api = { usd_per_mtok_input = 0.5, usd_per_mtok_output = 1.0 }
+"""
 TOO_LARGE = GOOD_SCENARIO.replace("llama-3.1-8b", "llama-3.1-405b")
 
 HOSTILE = (
@@ -69,8 +80,7 @@ class Place:
 
 def sample(path: Path) -> Place:
     """The demo with a live replay that was scraped until this moment."""
-    home = Home(path)
-    load_demo(home, lambda: NOW)
+    home = demo_home(path, NOW)
     scrape(home, {d.key: f"/{d.key}/metrics" for d in sample_file(NOW).today.deployments}, is_sample=True)
     return Place(home)
 
@@ -190,6 +200,11 @@ def hostile(path: Path) -> Place:
         path / "![x](https:evil.example) <b>bold<b> \u202efdp.csv", *rows, {"ProviderName": HOSTILE[0], **rows[0]}
     )
     import_files([bills], home, clock=lambda: NOW)
+    rules = (
+        f"[[rule]]\ndeployment = {json.dumps(name)}\ntag = {{ deployment = {json.dumps(escape(name))} }}"
+        for name in HOSTILE
+    )
+    home.owners.write_text("\n".join(rules), encoding="utf-8")
     scrape(home, dict.fromkeys(HOSTILE[:4], "/search-answers/metrics"), is_sample=False)
     tables = [
         GOOD_SCENARIO.strip()
@@ -209,6 +224,12 @@ def fleet(path: Path) -> Place:
 def without_tail(place: Place) -> Place:
     """Its tail names a file which is not there."""
     place.home.tail_pointer.write_text("tail-lost.duckdb", encoding="utf-8")
+    return place
+
+
+def without_budgets(place: Place) -> Place:
+    """A file without any instead of those of the sample."""
+    (place.home.path / "budgets.toml").write_text("", encoding="utf-8")
     return place
 
 

@@ -48,7 +48,7 @@ def test_the_cascade_ends_at_zero(open_page: Open) -> None:
 def test_the_newest_month_that_is_over_is_shown_first(open_page: Open) -> None:
     at = open_page("reconciliation", "sample")
     assert at.selectbox(key="month").value == "2026-10"
-    assert at.selectbox(key="month").options == ["2026-11", "2026-10", "2026-09"]
+    assert at.selectbox(key="month").options == ["2026-11", "2026-10", "2026-09", "2026-08", "2026-07"]
 
 
 def test_resources_without_an_owner_are_listed_with_a_rule_that_would_match_them(open_page: Open) -> None:
@@ -100,10 +100,11 @@ def test_a_difference_is_explained_with_its_owner_and_leaves_the_rest_unexplaine
 @pytest.mark.parametrize("amount", ["", "1,5", "1.234,56", "NaN", "1e999", "=1+1"])
 def test_an_amount_that_is_no_number_is_refused_with_what_is_wrong_and_nothing_is_kept(written, amount: str) -> None:
     at = written()
+    before = card(at, "Invoice total")
     at.text_input(key="invoice-amount").set_value(amount)
     at.button(key="invoice-save").click().run()
     assert at.error
-    assert card(written(), "Invoice total") == "–"
+    assert card(written(), "Invoice total") == before
 
 
 def test_a_difference_without_a_reason_is_refused(written) -> None:

@@ -49,7 +49,9 @@ def test_the_bridge_leads_from_list_price_to_zero(open_page: Open, basis: str) -
 
 def test_a_price_per_token_comes_with_the_way_it_was_split(open_page: Open) -> None:
     at = open_page("unit_cost", "sample", MONTH)
-    assert "How busy GPU time became tokens: roofline" in page_text(at)
+    assert "How busy GPU time became tokens: llama-3.1-8b by regression" in page_text(at), (
+        "caching was switched on in October"
+    )
 
 
 def test_a_price_says_how_it_is_known_and_what_other_ways_of_splitting_would_make_it(open_page: Open) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from collectors.demo import load_demo
 from collectors.importer import import_files
 from costlib.balance import fully_loaded, in_buckets
 from costlib.billing import exact_sum
 from costlib.books import Bucket, CostBasis, IdlePolicy
 from costlib.errors import ConfigError, UnknownKey
+from costlib.units import SECONDS_PER_HOUR
 from store.books import Books, books, newest_full_month
 from store.home import Home
 from store.ledger import write
@@ -22,6 +22,7 @@ from store.read import Snapshot, open_snapshot
 from store.records import LedgerEntry, LedgerKind
 from store.server_use import busy_windows, hours_of, server_uses
 from store.writer import Writer
+from tests.demo_home import demo_home
 from tests.store.builders import bill, frozen
 
 NOW = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
@@ -31,8 +32,7 @@ both_bases = pytest.mark.parametrize("basis", list(CostBasis))
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Snapshot]]:
-    home = Home(tmp_path_factory.mktemp("books") / "home")
-    load_demo(home, lambda: NOW)
+    home = demo_home(tmp_path_factory.mktemp("books") / "home", NOW)
     with open_snapshot(home) as snapshot:
         yield home, snapshot
 
@@ -69,8 +69,9 @@ def test_the_sample_has_a_line_of_every_kind_that_a_real_month_has(sample: tuple
 def test_every_gpu_hour_of_the_sample_but_the_untagged_nodes_is_matched(sample: tuple[Home, Snapshot]) -> None:
     home, snapshot = sample
     found = books(snapshot, home, OCTOBER, CostBasis.EFFECTIVE)
-    assert found.balances[0].gpu_hours == 50 * 24 * 31
-    assert found.balances[0].matched_gpu_hours == 48 * 24 * 31
+    served = sum(use.observed_s * use.gpus_count for use in found.servers) / SECONDS_PER_HOUR
+    assert found.balances[0].matched_gpu_hours == served > 10_000
+    assert found.balances[0].gpu_hours == served + 24 * 31
     assert "gpu-17" in {group.resource_name for group in found.matches.unmatched}
     assert {item.gpu_key for item in found.capacity if item and item.gpu_hours} == {"h100-sxm"}
 
@@ -100,8 +101,8 @@ def test_the_newest_full_month_is_over(sample: tuple[Home, Snapshot]) -> None:
 
 def test_a_month_that_was_never_billed_is_refused_with_those_that_were(sample: tuple[Home, Snapshot]) -> None:
     home, snapshot = sample
-    with pytest.raises(UnknownKey, match=r"month '2026-08' in the imported bills.*2026-10"):
-        books(snapshot, home, "2026-08", CostBasis.BILLED)
+    with pytest.raises(UnknownKey, match=r"month '2026-06' in the imported bills.*2026-10"):
+        books(snapshot, home, "2026-06", CostBasis.BILLED)
     with pytest.raises(UnknownKey, match=r"currency 'EUR' in 2026-10.*USD"):
         books(snapshot, home, OCTOBER, CostBasis.BILLED, "EUR")
 

