@@ -1,12 +1,7 @@
 """The verb `import`: its options, its progress, and what Ctrl-C does."""
 
 import json
-import signal
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -15,7 +10,7 @@ from collectors.base import excerpt
 from collectors.bill_preview import Preview, preview
 from collectors.billing import formats
 from collectors.importer import import_files
-from collectors.terminal import Json, home, show
+from collectors.terminal import Json, home, interrupted, overwrite, show
 from costlib.errors import Cancelled, ConfigError
 from costlib.jsonable import jsonable
 from store.records import ImportStatus
@@ -43,7 +38,7 @@ def import_(
         show(as_json, jsonable(found) | {"formats": known}, lambda: _preview_text(found))
         return
     try:
-        with _interrupted() as cancelled:
+        with interrupted() as cancelled:
             receipts = import_files(
                 files,
                 home(),
@@ -55,10 +50,10 @@ def import_(
                 cancelled=cancelled,
             )
     except Cancelled:
-        _clear()
+        overwrite("")
         typer.echo(_NOTHING_STORED, err=True)
         raise typer.Exit(1) from None
-    _clear()
+    overwrite("")
     show(as_json, receipts, lambda: "\n".join(receipt.text for receipt in receipts))
     raise typer.Exit(int(any(r.status is ImportStatus.REFUSED for r in receipts)))
 
@@ -73,32 +68,10 @@ def _preview_text(found: Preview) -> str:
     return "\n".join([f"{found.label} ({found.format_key})", *columns, *notes])
 
 
-@contextmanager
-def _interrupted() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed since. The importer asks while stopping is safe; later it finishes what it began."""
-    pressed: list[int] = []
-
-    def press(number: int, _frame: FrameType | None) -> None:
-        pressed.append(number)
-
-    before = signal.signal(signal.SIGINT, press)
-    try:
-        yield lambda: bool(pressed)
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _progress_bar(name: str, rows: int, fraction: float | None) -> None:
-    """One line that overwrites itself, for a person at a terminal only."""
-    if sys.stderr.isatty():
-        share = "" if fraction is None else f", {fraction:.0%}"
-        typer.echo(f"\r\x1b[K{name}: {rows:,} rows{share}", err=True, nl=False)
+    share = "" if fraction is None else f", {fraction:.0%}"
+    overwrite(f"{name}: {rows:,} rows{share}")
 
 
 def _progress_lines(name: str, rows: int, fraction: float | None) -> None:
     typer.echo(json.dumps({"file": name, "rows": rows, "fraction": fraction}), err=True)
-
-
-def _clear() -> None:
-    if sys.stderr.isatty():
-        typer.echo("\r\x1b[K", err=True, nl=False)

@@ -2,7 +2,11 @@
 
 import json
 import os
-from collections.abc import Callable
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -20,3 +24,24 @@ def home() -> Home:
 
 def show(as_json: bool, value: Any, text: Callable[[], str]) -> None:
     typer.echo(json.dumps(jsonable(value), indent=1) if as_json else text())
+
+
+@contextmanager
+def interrupted() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed since. Long work asks while stopping is safe; later it finishes what it began."""
+    pressed: list[int] = []
+
+    def press(number: int, _frame: FrameType | None) -> None:
+        pressed.append(number)
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def overwrite(line: str) -> None:
+    """One line that overwrites itself, for a person at a terminal only; "" clears it."""
+    if sys.stderr.isatty():
+        typer.echo(f"\r\x1b[K{line}", err=True, nl=False)
