@@ -14,10 +14,13 @@ import typer
 from collectors.bench.command import bench
 from collectors.billing_command import import_
 from collectors.calibrating import calibrate
+from collectors.capacity import capacity
 from collectors.collecting import collect_sources
 from collectors.demo import load_demo
 from collectors.doctor import examine
+from collectors.estimating import estimate, right_size
 from collectors.focus_export import export
+from collectors.lab_command import lab
 from collectors.planning import flags, plan
 from collectors.reconciling import reconcile
 from collectors.replay import Recording, serve
@@ -54,7 +57,7 @@ def verb(call: Callable[..., Any]) -> Callable[..., Any]:
             typer.echo(f"permillion: {error}", err=True)
             raise typer.Exit(2) from None
 
-    return app.command(name=call.__name__.strip("_"))(run)
+    return app.command(name=call.__name__.strip("_").replace("_", "-"))(run)
 
 
 @verb
@@ -132,12 +135,16 @@ def replay(recording: Path, port: int = 8000, speed: float = 1.0, loop: bool = F
 
 
 verb(plan)
+verb(estimate)
+verb(right_size)
 verb(flags)
 verb(reconcile)
 verb(review_)
 verb(export)
 verb(calibrate)
+verb(capacity)
 verb(bench)
+verb(lab)
 
 if __name__ == "__main__":
     app()

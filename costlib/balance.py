@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal, localcontext
 
@@ -26,6 +26,7 @@ from costlib.gpu_cost import GpuCost
 from costlib.ownership import How, Match, MonthlyCost, Owners, match
 from costlib.team_share import TOKEN_BUCKETS, TeamWeights, team_weights
 from costlib.token_split import TokenSplit
+from costlib.units import HOURS_PER_DAY
 
 WORK_BUCKETS = (*TOKEN_BUCKETS, Bucket.PREEMPTION, Bucket.REJECTED_DRAFT)
 _ORDER = {bucket: number for number, bucket in enumerate(Bucket)}
@@ -282,3 +283,22 @@ def _gaps(
 def _bought_ahead(basis: CostBasis, lines: Iterable[Line]) -> Iterable[str]:
     if basis is CostBasis.BILLED and any(line.bucket is Bucket.COMMITMENT_PURCHASE for line in lines):
         yield "what a commitment covers is billed at nothing; effective cost, and its prices, have their part of it"
+
+
+def usd_per_month_of(
+    balance: TrialBalance, keys: Collection[str], days_count: int, hours_per_month: float
+) -> float | None:
+    """What deployments cost in a period of days, as a month of that [USD].
+
+    Returns    None unless the balance is in USD and each of them was billed in it
+    Example    $30 in three days, and months of 730 hours
+    >>> lines = (Line(bucket=Bucket.OUTPUT, amount=Decimal(30), deployment_key="d"),)
+    >>> made = TrialBalance(month="2026-10", currency="USD", basis=CostBasis.EFFECTIVE, total=Decimal(30), lines=lines,
+    ...                     residual=Decimal(0))
+    >>> round(usd_per_month_of(made, ["d"], 3, 730.0), 2)
+    304.17
+    """
+    mine = [line for line in balance.lines if line.deployment_key in keys]
+    if not keys or balance.currency != "USD" or {line.deployment_key for line in mine} != set(keys):
+        return None
+    return float(exact_sum(line.amount for line in mine)) / (days_count * HOURS_PER_DAY) * hours_per_month

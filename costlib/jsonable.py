@@ -7,6 +7,8 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
+import numpy as np
+
 from costlib.billing import exact_text
 from costlib.estimate import Undefined
 
@@ -29,6 +31,10 @@ def jsonable(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, Mapping):
         return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return [jsonable(item) for item in value]
+    if isinstance(value, np.generic):  # what is not known is null: JSON has no NaN
+        return None if isinstance(value, np.floating) and not np.isfinite(value) else value.item()
     if isinstance(value, list | tuple | set | frozenset):
         return [jsonable(item) for item in value]
     return value

@@ -137,7 +137,7 @@ def _deployment(row: Mapping[str, Any], catalog: Catalog, as_of: date, where: st
         raise ConfigError(
             f"{place}: give either `gpu` (self-hosted) or an [deployments.api] table (bought by the token)."
         )
-    supply = _api(row, catalog, as_of, place) if "api" in row else _hosted(row, catalog, as_of, place)
+    supply = _api(row, catalog, as_of, place) if "api" in row else hosted_from(row, catalog, as_of, place)
     limits = {key: row[key] for key in ("max_tpot_s", "product") if key in row}
     body = {"key": row["key"], "model_key": row["model"], "supply": supply, **limits}
     return build(
@@ -147,7 +147,8 @@ def _deployment(row: Mapping[str, Any], catalog: Catalog, as_of: date, where: st
     )
 
 
-def _hosted(row: Mapping[str, Any], catalog: Catalog, as_of: date, place: str) -> SelfHosted:
+def hosted_from(row: Mapping[str, Any], catalog: Catalog, as_of: date, place: str) -> SelfHosted:
+    """GPU, serving settings and purchase of a table; raises ConfigError naming the place."""
     gpu = catalog.gpu(row["gpu"])
     purchase = table(row.get("purchase", {}), f"{place} purchase")
     check_keys(purchase, {"usd_per_gpu_hour", "shares"}, f"{place} purchase")

@@ -32,6 +32,8 @@ UNIT_OF_SUFFIX = {
     "_flop": "FLOP",
     "_flop_per_s": "FLOP/s",
     "_flop_per_byte": "FLOP/byte",
+    "_bytes_per_usd": "byte/USD",
+    "_flop_per_usd": "FLOP/USD",
     "_tokens": "token",
     "_tokens_per_s": "token/s",
     "tokens_per_month": "token/month",

@@ -14,6 +14,7 @@ from costlib.scenario_file import ScenarioFile, scenario_file_from
 DATA = Path(__file__).resolve().parents[1] / "data"
 ENGINE = DATA / "engine" / "constants.toml"
 SAMPLE_SCENARIO = DATA / "demo" / "scenario.toml"
+SAMPLE_REQUESTS = DATA / "demo" / "requests.jsonl"
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -17,13 +17,11 @@ from costlib.levers import LEVERS
 from costlib.review import Proposal
 from costlib.scenario import Scenario
 from costlib.uncertainty import uncertainty
-from store.books import scenario_of
-from store.home import Home
-from store.read import Snapshot
 
 MOST = 3
 DRAWS = 64
 LEAST_USD = 1.0  # a month: below it nothing is proposed
+SHOWN_BY_THE_BILL = ("autoscaling", "purchase_mix")
 Settings = dict[str, dict[str, str | bool]]
 
 
@@ -34,17 +32,19 @@ class _Try:
     scenario: Scenario
 
 
-def proposals(snapshot: Snapshot, home: Home) -> tuple[Proposal, ...]:
-    """The three single changes that save most cash a month on the fleet as it is; none where it cannot be projected."""
-    scenario, catalog = scenario_of(home, snapshot)
-    return () if scenario is None else proposals_on(scenario, catalog)
+def proposals(scenario: Scenario, catalog: Catalog, billed_usd_per_month: float | None = None) -> tuple[Proposal, ...]:
+    """The three single changes that save most cash a month on the fleet as it is; none where it cannot be projected.
 
-
-def proposals_on(scenario: Scenario, catalog: Catalog) -> tuple[Proposal, ...]:
-    """As `proposals`. Every setting is priced, all at once; what each lever does best is then solved with all that
-    comes with it."""
+    Equation   saved = what the model saves x min(1, billed / modelled cost of today)
+    Returns    at most three, the largest first. Every setting is priced, all at once; what each lever does best is then
+               solved with all that comes with it
+    Valid for  a bill that is below the model in the same way for every change: the model's fleet is sized for the peak
+               and paid at the scenario's prices. What a bill below that shows to be done already is not proposed again
+    """
+    part = billed_fraction(scenario, catalog, billed_usd_per_month)
     best: list[tuple[_Try, Comparison]] = []
-    for one, bill_saved in _best_of_each(scenario, list(_tries(scenario, catalog)), catalog):
+    tried = [one for one in _tries(scenario, catalog) if part == 1 or one.lever.key not in SHOWN_BY_THE_BILL]
+    for one, bill_saved in _best_of_each(scenario, tried, catalog):
         if len(best) == MOST and _most(bill_saved, best) <= best[-1][1].net_saved_usd_per_month:
             break  # nor can any after it
         try:
@@ -53,7 +53,18 @@ def proposals_on(scenario: Scenario, catalog: Catalog) -> tuple[Proposal, ...]:
             continue
         if comparison.changes and comparison.net_saved_usd_per_month >= LEAST_USD:
             best = sorted([*best, (one, comparison)], key=lambda pair: -pair[1].net_saved_usd_per_month)[:MOST]
-    return tuple(_proposal(one, comparison, scenario, catalog) for one, comparison in best)
+    return tuple(_proposal(one, comparison, scenario, catalog, part) for one, comparison in best)
+
+
+def billed_fraction(scenario: Scenario, catalog: Catalog, billed_usd_per_month: float | None) -> float:
+    """What is billed of what the model says today costs; 1 where nothing is known of it, or more is billed."""
+    if billed_usd_per_month is None:
+        return 1.0
+    try:
+        (modelled,) = usd_per_month([scenario], catalog)
+    except PermillionError:
+        return 1.0
+    return min(1.0, billed_usd_per_month / float(modelled)) if modelled > 0 else 1.0
 
 
 def _tries(scenario: Scenario, catalog: Catalog) -> Iterator[_Try]:
@@ -86,11 +97,11 @@ def _best_of_each(scenario: Scenario, tried: list[_Try], catalog: Catalog) -> li
     return [(one, float(today) - bill) for bill, one in sorted(best.values(), key=lambda pair: pair[0])]
 
 
-def _proposal(tried: _Try, comparison: Comparison, scenario: Scenario, catalog: Catalog) -> Proposal:
+def _proposal(tried: _Try, comparison: Comparison, scenario: Scenario, catalog: Catalog, part: float) -> Proposal:
     lever, spelt = tried.lever, _spelt(tried, scenario, catalog)
     sure = uncertainty(scenario, tried.settings, comparison, catalog, draws=DRAWS).saved
     usd = (sure.p10_usd_per_month, comparison.saved_usd_per_month, sure.p90_usd_per_month)
-    low, middle, high = in_cents([Decimal(repr(float(amount))) for amount in usd])
+    low, middle, high = in_cents([Decimal(repr(float(amount) * part)) for amount in usd])
     return Proposal(
         title=f"{lever.label}: {', '.join(spelt.values()).replace('true', 'on')}",
         saved_low=low,

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from costlib.allocation import in_cents, share_of, usd_per_mtok_of
-from costlib.balance import WORK_BUCKETS
+from costlib.balance import WORK_BUCKETS, usd_per_month_of
 from costlib.billing import exact_sum
 from costlib.books import Bucket, CostBasis, Line, TrialBalance
 from costlib.bridge import CostChange, cost_change
@@ -37,7 +37,7 @@ from store.books import Books, books_between, usable_fleet
 from store.budgets_file import Planned, planned
 from store.home import Home
 from store.outlooks import to_come
-from store.proposals import proposals_on
+from store.proposals import billed_fraction, proposals
 from store.read import Snapshot
 from store.review_facts import budget_of_days, days_of_review, indicators_of, newest_statements, statement_lines
 
@@ -97,7 +97,7 @@ def review(
     balance = mine.balances[0]
     currency = balance.currency
     earlier = earlier or Period(start=period.start - (period.end - period.start), end=period.start)
-    before = _before(snapshot, home, earlier, basis, currency, fleet)
+    before = _books(snapshot, home, earlier, basis, currency, fleet)
     plans = planned(home, snapshot.is_sample)
     budgets = [one for one in plans.budgets if one.currency == currency]
 
@@ -110,6 +110,12 @@ def review(
     outlooks, found = to_come(snapshot, period, basis, currency, scenario, plans)
     total = exact_sum(row.amount for row in details)
     month, invoices = newest_statements(snapshot, period, currency)
+    billed = None
+    if scenario is not None and currency == "USD":
+        is_spread = basis is CostBasis.EFFECTIVE
+        spread = mine if is_spread else _books(snapshot, home, period, CostBasis.EFFECTIVE, currency, fleet)
+        if spread is not None:
+            billed = usd_per_month_of(spread.balances[0], list(names), period.days_count, scenario.hours_per_month)
     found_now = noted(home)
     return Review(
         period=period,
@@ -120,7 +126,7 @@ def review(
         total=total,
         is_sample=snapshot.is_sample,
         problems=tuple(filter(None, (problem, plans.problem))),
-        made_from=_assumptions(mine, before, outlooks, plans, balance),
+        made_from=(*_assumptions(mine, before, outlooks, plans, balance), *_of_proposals(scenario, catalog, billed)),
         figures=_figures(balance, before, outlooks, total, plans),
         bridge=for_review(change, currency, product_of, EVIDENCE) if change else None,
         movers=_movers(details, change, budgets, period, parts, names),
@@ -128,7 +134,7 @@ def review(
         outlook=outlooks,
         anomalies=tuple(one for one in found if period.start <= one.on < period.end),
         waste=waste(balance, mine.servers).in_cents().lines,
-        proposals=proposals_on(scenario, catalog) if scenario and currency == "USD" else (),
+        proposals=proposals(scenario, catalog, billed) if scenario and currency == "USD" else (),
         risks=_risks(outlooks, period, mine, scenario, found_now),
         actions=tuple(one for one in found_now.actions if _week_of(one) == period.start),
         last_actions=tuple(one for one in found_now.actions if _is_of_the_last(one, period)),
@@ -158,15 +164,16 @@ def _is_of_the_last(action: Action, period: Period) -> bool:
     return action.state is ActionState.OPEN or week >= period.start - timedelta(days=WEEK_DAYS)
 
 
-def _before(
-    snapshot: Snapshot, home: Home, earlier: Period, basis: CostBasis, currency: str,
+def _books(
+    snapshot: Snapshot, home: Home, period: Period, basis: CostBasis, currency: str,
     fleet: tuple[Scenario | None, Catalog],
 ) -> Books | None:  # fmt: skip
+    """The books of a period, None where it is not billed from its first day on."""
     covered = snapshot.status().charges_from
-    if covered is None or covered.date() > earlier.start:
+    if covered is None or covered.date() > period.start:
         return None
     try:
-        return books_between(snapshot, home, earlier.start, earlier.end, basis, currency, fleet)
+        return books_between(snapshot, home, period.start, period.end, basis, currency, fleet)
     except ConfigError:
         return None
 
@@ -316,6 +323,19 @@ def _assumptions(
     if balance.currency != "USD":
         said.append(f"Changes to the fleet are priced in USD, so a review in {balance.currency} proposes none.")
     return (*said, *(f"{note[:1].upper()}{note[1:].rstrip('.')}." for note in balance.notes))
+
+
+def _of_proposals(scenario: Scenario | None, catalog: Catalog, billed: float | None) -> tuple[str, ...]:
+    """What the savings of proposals are a part of."""
+    if scenario is None or billed is None:
+        return ()
+    part = billed_fraction(scenario, catalog, billed)
+    if part == 1:
+        return ()
+    return (
+        f"What a proposal saves is {part:.0%} of what the model says, as these deployments were billed {part:.0%} of "
+        "what the model's fleet, sized for the peak hour, would cost at the scenario's prices.",
+    )
 
 
 def _risks(

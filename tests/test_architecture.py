@@ -16,7 +16,7 @@ from textwrap import dedent
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("costlib", "store", "collectors", "ui", "pack")
+PACKAGES = ("costlib", "store", "collectors", "ui", "pack", "lab")
 PAGES = sorted((ROOT / "pages").glob("*.py"))
 COSTLIB = sorted((ROOT / "costlib").rglob("*.py"))
 PACK = sorted((ROOT / "pack").rglob("*.py"))

@@ -1,7 +1,5 @@
 """The books of one month, read once per snapshot, month, basis and state of the files beside the store."""
 
-from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -10,13 +8,13 @@ import pandas as pd
 import streamlit as st
 
 from costlib.allocation import in_cents
+from costlib.balance import usd_per_month_of
 from costlib.billing import exact_sum
 from costlib.books import Bucket, CostBasis, Line, TrialBalance
 from costlib.bucket_words import WORDS
 from costlib.errors import PermillionError
 from costlib.estimate import Undefined, weakest
 from costlib.unit_cost import measured_fraction
-from costlib.units import HOURS_PER_DAY
 from store.books import Books, books, books_between
 from store.home import Home
 from ui import data, text
@@ -53,28 +51,24 @@ def read(found: data.Snapshot, month: str, basis: str) -> tuple[Books | None, st
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
-def _billed(snapshot_id: str, files: tuple[int, ...], _found: data.Snapshot, _home: Home) -> dict[str, Decimal]:
+def _billed(
+    snapshot_id: str, keys: tuple[str, ...], hours_per_month: float, files: tuple[int, ...], _found: data.Snapshot,
+    _home: Home,
+) -> float | None:  # fmt: skip
     until = data.status(_found).charges_to
     if until is None:
-        return {}
+        return None
     start, end = until.date() - timedelta(days=BILLED_DAYS), until.date()
     try:
-        (balance, *others) = books_between(_found, _home, start, end, CostBasis.EFFECTIVE).balances
+        balances = books_between(_found, _home, start, end, CostBasis.EFFECTIVE).balances
     except PermillionError:
-        return {}
-    amounts: dict[str, list[Decimal]] = defaultdict(list)
-    for line in balance.lines if balance.currency == "USD" and not others else ():
-        amounts[line.deployment_key].append(line.amount)
-    return {key: exact_sum(parts) for key, parts in amounts.items() if key}
-
-
-def billed_usd_per_month(found: data.Snapshot, keys: Iterable[str], hours_per_month: float) -> float | None:
-    """Effective cost of deployments in the newest `BILLED_DAYS`, as a month of that; None unless each was billed."""
-    amounts = _billed(found.id, _states(data.home()), found, data.home())
-    wanted = list(keys)
-    if not wanted or not amounts.keys() >= set(wanted):
         return None
-    return float(exact_sum(amounts[key] for key in wanted)) / (BILLED_DAYS * HOURS_PER_DAY) * hours_per_month
+    return usd_per_month_of(balances[0], keys, BILLED_DAYS, hours_per_month)
+
+
+def billed_usd_per_month(found: data.Snapshot, keys: tuple[str, ...], hours_per_month: float) -> float | None:
+    """Effective cost of deployments in the newest `BILLED_DAYS`, as a month of that; None unless each was billed."""
+    return _billed(found.id, keys, hours_per_month, _states(data.home()), found, data.home())
 
 
 def _states(home: Home) -> tuple[int, ...]:

@@ -48,7 +48,7 @@ def beside_the_bill(found: data.Snapshot | None, today: data.Today, comparison: 
     """What the deployments were billed, where the bill names them: the model is of a fleet that does not breathe."""
     if found is None or not today.is_measured_fleet:
         return
-    keys = [deployment.key for deployment in today.scenario.deployments]
+    keys = tuple(deployment.key for deployment in today.scenario.deployments)
     billed, modelled = (
         books.billed_usd_per_month(found, keys, today.scenario.hours_per_month),
         comparison.today.usd_per_month.mid,

@@ -52,6 +52,11 @@ def _lacks(gpu: GpuSpec, wanted: Format) -> str:
     return ""
 
 
+def lacks_kernels(gpu: GpuSpec, precision: Precision) -> str:
+    """Why a GPU does not run the format of this precision that vLLM offers first; "" where it does."""
+    return _lacks(gpu, next(one for one in FORMATS.values() if one.precision is precision))
+
+
 def _blocked(scenario: Scenario, wanted: Format, catalog: Catalog) -> str:
     """One clause about the first GPU that lacks it: a panel has no room for more."""
     gpus = sorted({catalog.gpu(hosted.gpu_key) for hosted in scenario.hosted}, key=lambda gpu: gpu.name)

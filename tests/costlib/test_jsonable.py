@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum, StrEnum
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,3 +72,10 @@ def test_money_survives_as_text_to_the_last_digit(amount: Decimal) -> None:
 
 def test_what_comes_out_is_json() -> None:
     json.dumps(jsonable(Outer(inner=Inner(cost=Decimal(1)), words=())), allow_nan=False)
+
+
+def test_arrays_become_lists_and_json_has_no_nan():
+    assert jsonable({"a": np.array([1.5, np.nan, np.inf]), "b": np.array([[1, 2]])}) == {
+        "a": [1.5, None, None],
+        "b": [[1, 2]],
+    }

@@ -47,6 +47,10 @@ UNIT_STANDS_BESIDE = {
     ("Smoothed", "middle"),  # that of the series
     ("Smoothed", "draws"),
     ("Forecast", "draws"),  # the history's currency
+    *(("Range", name) for name in ("low", "mode", "high")),  # that of the factor
+    *(("FactorKind", name) for name in ("default", "least", "most")),
+    *((name, "seed") for name in ("Estimator", "Estimated")),
+    *((name, "start") for name in ("MigInstance", "Part")),  # the place of a memory slice
     *(("_Run", name) for name in ("loss", "errors", "level", "trend", "season", "ahead")),
     ("_Track", "seen"),
     ("_Track", "added"),

@@ -24,12 +24,11 @@ PULLED = (
     "&semantic_cache.enabled=true&cascade_routing.enabled=true"
 )
 PAGES = {
-    "what-if": f"?{PULLED}",
-    "compare": "compare",
-    "plan": "plan?target=0.1",
-    "overview": "overview",
-    "weekly-review": "weekly_review",
-}
+    "what-if": f"?{PULLED}", "compare": "compare", "plan": "plan?target=0.1",
+    "overview": "overview", "weekly-review": "weekly_review",
+    "capacity": "capacity", "buying": "capacity?section=Buying", "fit": "capacity?section=Fit&example=true",
+    "estimator": "estimator", "lab": "lab?log=Sample+log",
+}  # fmt: skip
 WIDTHS = (1440, 420)
 HEIGHT, MOST_HEIGHT = 900, 2500
 SHAPE_S = 60  # of the replay, so that the lines of the live panel have a shape

@@ -103,7 +103,7 @@ def test_hostile_names_stay_text(browser, open_window, hostile_home) -> None:
         assert not [url for url in window.requests if "evil.example" in url]
 
 
-@pytest.mark.parametrize("path", ["compare", "data_health"])  # the first by name, and another
+@pytest.mark.parametrize("path", ["capacity", "data_health"])  # the first by name, and another
 def test_the_first_request_of_a_fresh_server_may_be_for_any_page(browser, open_window, tmp_path: Path, path) -> None:
     """Streamlit runs pages/ by itself until app.py has called st.navigation once, the first of them at no address."""
     with started(dashboard_alone, tmp_path / "home") as running:

@@ -1,6 +1,6 @@
 """The Weekly review page: the record of the pack on a screen, with decisions that stay."""
 
-from datetime import UTC, date
+from datetime import date
 
 import pytest
 
@@ -8,16 +8,16 @@ from costlib.alerts import AlertState, Rule, Signal, Watched, judged
 from costlib.books import CostBasis
 from store.actions import note, noted, tell
 from store.alerts_file import save_state
+from store.read import snapshot_of
 from store.reviews import newest_week, review
 from tests.pages.conftest import Open
 from tests.pages.reading import badges, card, chart, page_text, table, usd
-from ui import data
 
 
-def test_its_figures_are_the_reviews_to_the_cent(see_page: Open) -> None:
-    at = see_page("weekly_review", "sample")
-    found = data.snapshot()[0]
-    made = review(found, data.home(), newest_week(found), CostBasis.EFFECTIVE, data.now().astimezone(UTC))
+def test_its_figures_are_the_reviews_to_the_cent(all_homes, see_page: Open) -> None:
+    at, place = see_page("weekly_review", "sample"), all_homes["sample"]
+    with snapshot_of(place.home) as found:
+        made = review(found, place.home, newest_week(found), CostBasis.EFFECTIVE, place.now)
     assert usd(card(at, "Spend")) == pytest.approx(float(made.total), abs=0.001)
     assert table(at, "From volume")["Spend"].sum() == pytest.approx(float(made.total), abs=0.005)
     assert len(chart(at, "daily-bars")["data"][0]["x"]) == 7
