@@ -1,6 +1,7 @@
 """A logistic regression and what it gets wrong on requests that it was not trained on."""
 
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,13 @@ class CrossValidated:
     misrouted_fraction: float
     wasted_fraction: float
     folds_count: int
+    labels_count: int
+
+    @property
+    def has_learnt(self) -> bool:
+        """It errs less often than always saying the same, by more than two standard errors of its own."""
+        spread = sqrt(self.error_fraction * (1 - self.error_fraction) / self.labels_count)
+        return self.error_fraction + 2 * spread < self.baseline_error_fraction
 
 
 def cross_validated(
@@ -54,6 +62,7 @@ def cross_validated(
         misrouted_fraction=float(is_large[to_small].mean()) if to_small.any() else 0.0,
         wasted_fraction=float((~is_large[~to_small]).mean()) if (~to_small).any() else 0.0,
         folds_count=folds_count,
+        labels_count=len(features),
     )
     return found, to_small
 

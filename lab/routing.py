@@ -79,12 +79,10 @@ class RoutingSplit:
 
     @property
     def is_learnt(self) -> bool:
-        """By a classifier, from labels that are not the rule's own; one that errs as often as always saying the same
-        has learnt nothing."""
-        trained = self.trained
+        """By a classifier, from labels that are not the rule's own."""
         return (
-            not isinstance(trained, Undefined)
-            and trained.error_fraction < trained.baseline_error_fraction
+            not isinstance(self.trained, Undefined)
+            and self.trained.has_learnt
             and self.label_source in (LabelSource.FEEDBACK, LabelSource.SERVED)
         )
 

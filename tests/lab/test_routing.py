@@ -123,3 +123,23 @@ def test_without_words_there_is_nothing_to_route() -> None:
     counter = RoutingCounter(small_usd_per_mtok=0.1, large_usd_per_mtok=0.8)
     counter.add(Request(token_ids=[1, 2]), 2, 2)
     assert isinstance(counter.found(), Undefined)
+
+
+@pytest.mark.parametrize(
+    ("error", "baseline", "labels", "has_learnt"),
+    [
+        (0.080, 0.230, 400, True),
+        (0.317, 0.333, 60, False),  # 1.6 points, of which 12 are chance
+        (0.317, 0.333, 100_000, True),
+        (0.333, 0.333, 100_000, False),
+    ],
+)
+def test_a_classifier_has_learnt_when_it_beats_saying_the_same_by_more_than_chance(
+    error: float, baseline: float, labels: int, has_learnt: bool
+) -> None:
+    """Two standard errors: sqrt(0.317 x 0.683 / 60) = 0.060."""
+    found = CrossValidated(
+        error_fraction=error, baseline_error_fraction=baseline, small_fraction=0.5, misrouted_fraction=0.1,
+        wasted_fraction=0.1, folds_count=5, labels_count=labels,
+    )  # fmt: skip
+    assert found.has_learnt is has_learnt
