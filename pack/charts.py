@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from reportlab.graphics.shapes import Drawing, Line, Polygon, PolyLine, Rect, String
+from reportlab.lib.colors import Color
 
 from costlib.billing import exact_sum
 from costlib.review import Bridge, Day, Outlook
@@ -27,14 +28,16 @@ def daily_stack(days: Sequence[Day], width: float, height: float, numbers: Numbe
         for product, amount in day.by_product.items():
             sums[product] = sums.get(product, Decimal(0)) + amount
     kept, rest = largest(sums.items(), MOST_SERIES, lambda pair: pair[1], lambda pair: pair[0])
-    names = [product for product, _ in kept]
+    names = sorted((product for product, _ in kept), key=lambda name: not name)  # what is nobody's last, and grey
     labels = [product_name(name) for name in names] + ([f"{len(rest)} others"] if rest else [])
+    colours = iter(look.SERIES)
+    inks = [next(colours) if name else look.FAINT for name in names] + ([look.MUTED] if rest else [])
     stacks = []
     for day in days:
         parts = [day.by_product.get(name, Decimal(0)) for name in names]
         others = exact_sum(amount for product, amount in day.by_product.items() if product not in names)
         stacks.append([float(part) for part in ([*parts, others] if rest else parts)])
-    legend_height = _legend(drawing, labels, width)
+    legend_height = _legend(drawing, labels, inks, width)
     axis = _Axis(
         drawing,
         low=min(sum(part for part in stack if part < 0) for stack in stacks),
@@ -48,7 +51,7 @@ def daily_stack(days: Sequence[Day], width: float, height: float, numbers: Numbe
     for n, (day, stack) in enumerate(zip(days, stacks, strict=True)):
         x = _LEFT + n * step + (step - bar) / 2
         above = below = 0.0
-        for colour, part in zip(look.SERIES, stack, strict=False):
+        for colour, part in zip(inks, stack, strict=True):
             start = above if part >= 0 else below
             bottom, top = axis.y(min(start, start + part)), axis.y(max(start, start + part))
             ink = look.pale(colour) if day.is_partial else colour
@@ -166,7 +169,7 @@ def _round_step(spread: float) -> float:
     return next(factor * power for factor in (1.0, 2.0, 5.0, 10.0) if factor * power >= wish)
 
 
-def _legend(drawing: Drawing, labels: Sequence[str], width: float) -> float:
+def _legend(drawing: Drawing, labels: Sequence[str], inks: Sequence[Color], width: float) -> float:
     """Names of the series below the chart; returns their height."""
     rows: list[list[tuple[float, int, str]]] = [[]]
     x = _LEFT
@@ -181,7 +184,7 @@ def _legend(drawing: Drawing, labels: Sequence[str], width: float) -> float:
     for number, row in enumerate(reversed(rows)):
         y = 2 + number * 10
         for place, n, text in row:
-            drawing.add(Rect(place, y, 6, 6, rx=1, ry=1, fillColor=look.SERIES[n], strokeColor=None))
+            drawing.add(Rect(place, y, 6, 6, rx=1, ry=1, fillColor=inks[n], strokeColor=None))
             _text(drawing, place + 9, y + 0.6, text)
     return len(rows) * 10 + 4.0
 

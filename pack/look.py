@@ -19,7 +19,7 @@ LINE, BAND, WHITE = HexColor("#E2E6EE"), HexColor("#F5F7FB"), HexColor("#FFFFFF"
 ACCENT, LESS, MORE, LIMIT = HexColor("#3D5AFE"), HexColor("#0B7A55"), HexColor("#C8323C"), HexColor("#D97706")
 LESS_TINT, MORE_TINT, QUIET_TINT = HexColor("#E1F3EC"), HexColor("#FBE7E8"), HexColor("#EEF1F6")
 ACCENT_TINT, LIMIT_TINT = HexColor("#E6EAFF"), HexColor("#FDF1E0")
-SERIES = tuple(HexColor(name) for name in ("#3D5AFE", "#12A594", "#8E4EC6", "#E5894A", "#D6409F", "#98A1B2"))
+SERIES = tuple(HexColor(name) for name in ("#3D5AFE", "#12A594", "#8E4EC6", "#E5894A", "#D6409F"))
 
 
 @cache
