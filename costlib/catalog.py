@@ -257,6 +257,20 @@ def check_keys(doc: Mapping[str, Any], known: Iterable[str], where: str) -> None
             raise UnknownKey("key", key, known, where)
 
 
+def needed(row: Mapping[str, Any], key: str, where: str) -> Any:
+    if key not in row:
+        raise ConfigError(f"{where}: {key} is missing.")
+    return row[key]
+
+
+def needed_text(row: Mapping[str, Any], key: str, where: str) -> str:
+    """A text with something in it, without the blanks around it."""
+    text = str(convert(needed(row, key, where), str, f"{where} {key}")).strip()
+    if not text:
+        raise ConfigError(f"{where}: {key} is empty.")
+    return text
+
+
 def convert(value: Any, hint: Any, where: str) -> Any:
     """`value` as `hint` asks: an enum member, a float, an int, a text or a date; anything else as it is."""
     if isinstance(hint, type) and issubclass(hint, Enum):

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from costlib.alerts import AlertState, Event, EventKind, Rule, Watched, Way
-from costlib.catalog import check_keys, convert, tables
+from costlib.catalog import check_keys, convert, needed, needed_text, tables
 from costlib.errors import ConfigError, DomainError, UnknownKey
 from store.catalog_files import read_toml
 from store.durable import write_text
@@ -53,7 +53,7 @@ def rules_from(doc: Mapping[str, Any], where: str) -> tuple[Rule, ...]:
 
 def _rule(row: Mapping[str, Any], place: str) -> Rule:
     check_keys(row, ALERT_KEYS, place)
-    on = _text(row, "on", place)
+    on = needed_text(row, "on", place)
     if on not in list(Watched):
         raise UnknownKey("thing to watch", on, map(str, Watched), place)
     ways = row.get("to", ["log", "page"])
@@ -62,14 +62,14 @@ def _rule(row: Mapping[str, Any], place: str) -> Rule:
     for way in ways:
         if way not in list(Way):
             raise UnknownKey("way", way, map(str, Way), f"{place} to")
-    variable = _text(row, "url_variable", place) if "url_variable" in row else ""
+    variable = needed_text(row, "url_variable", place) if "url_variable" in row else ""
     if variable and not _VARIABLE.fullmatch(variable):
         raise ConfigError(f"{place} url_variable: the name of an environment variable, not the address itself.")
     if ("webhook" in ways) != bool(variable):
         raise ConfigError(
             f'{place}: "webhook" in `to` and url_variable, which names where its address is, go together.'
         )
-    above = convert(_needed(row, "above", place), float, f"{place} above")
+    above = convert(needed(row, "above", place), float, f"{place} above")
     below = convert(row.get("clear_below", above), float, f"{place} clear_below")
     try:
         return Rule(
@@ -77,24 +77,11 @@ def _rule(row: Mapping[str, Any], place: str) -> Rule:
             above_ratio=above,
             clear_below_ratio=below,
             to=tuple(dict.fromkeys(Way(way) for way in ways)),
-            scope=_text(row, "scope", place) if "scope" in row else "",
+            scope=needed_text(row, "scope", place) if "scope" in row else "",
             url_variable=variable,
         )
     except DomainError as error:
         raise ConfigError(f"{place}: {error}") from None
-
-
-def _needed(row: Mapping[str, Any], key: str, place: str) -> Any:
-    if key not in row:
-        raise ConfigError(f"{place}: {key} is missing.")
-    return row[key]
-
-
-def _text(row: Mapping[str, Any], key: str, place: str) -> str:
-    text = str(convert(_needed(row, key, place), str, f"{place} {key}")).strip()
-    if not text:
-        raise ConfigError(f"{place}: {key} is empty.")
-    return text
 
 
 # What was said

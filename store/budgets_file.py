@@ -37,7 +37,7 @@ from typing import Any
 from costlib.billing import decimal_from, exact_text
 from costlib.books import TokenClass
 from costlib.budget import Budget, Phasing, check_budgets
-from costlib.catalog import check_keys, convert, tables
+from costlib.catalog import check_keys, convert, needed, needed_text, tables
 from costlib.errors import BadRecord, ConfigError, DomainError, PermillionError, UnknownKey
 from costlib.forecast import Driver, Step
 from store.catalog_files import DATA, read_toml
@@ -122,10 +122,10 @@ def _step(row: Mapping[str, Any], place: str) -> Step:
         raise ConfigError(f"{place} once: true or false, without quotes.")
     try:
         return Step(
-            what=_text(row, "what", place),
-            day=convert(_needed(row, "day", place), date, f"{place} day"),
+            what=needed_text(row, "what", place),
+            day=convert(needed(row, "day", place), date, f"{place} day"),
             until=convert(row["until"], date, f"{place} until") if "until" in row else None,
-            key=_text(row, "product", place) if "product" in row else "",
+            key=needed_text(row, "product", place) if "product" in row else "",
             on=Driver(_one_of(row, "on", list(Driver), place)) if "on" in row else Driver.COST,
             token_class=TokenClass(_one_of(row, "class", list(TokenClass), place)) if "class" in row else None,
             times_ratio=convert(row.get("times", 1.0), float, f"{place} times"),
@@ -137,7 +137,7 @@ def _step(row: Mapping[str, Any], place: str) -> Step:
 
 
 def _one_of(row: Mapping[str, Any], key: str, known: list[Any], place: str) -> str:
-    name = _text(row, key, place)
+    name = needed_text(row, key, place)
     if name not in known:
         raise UnknownKey(key, name, map(str, known), place)
     return name
@@ -149,9 +149,9 @@ def _budget(row: Mapping[str, Any], place: str) -> Budget:
     first, last = _months(row, place)
     try:
         return Budget(
-            product=_text(row, "product", place) if "product" in row else "",
-            team=_text(row, "team", place) if "team" in row else "",
-            amount=_amount(_needed(row, "amount", place), f"{place} amount"),
+            product=needed_text(row, "product", place) if "product" in row else "",
+            team=needed_text(row, "team", place) if "team" in row else "",
+            amount=_amount(needed(row, "amount", place), f"{place} amount"),
             currency=_currency(row, place),
             first_month=first,
             last_month=last,
@@ -196,7 +196,7 @@ def _months(row: Mapping[str, Any], place: str) -> tuple[str, str | None]:
 
 
 def _month(row: Mapping[str, Any], key: str, place: str) -> str:
-    month = _text(row, key, place)
+    month = needed_text(row, key, place)
     try:
         month_of(month)
     except ConfigError as error:
@@ -204,21 +204,8 @@ def _month(row: Mapping[str, Any], key: str, place: str) -> str:
     return month
 
 
-def _needed(row: Mapping[str, Any], key: str, place: str) -> Any:
-    if key not in row:
-        raise ConfigError(f"{place}: {key} is missing.")
-    return row[key]
-
-
-def _text(row: Mapping[str, Any], key: str, place: str) -> str:
-    text = str(convert(_needed(row, key, place), str, f"{place} {key}")).strip()
-    if not text:
-        raise ConfigError(f"{place}: {key} is empty.")
-    return text
-
-
 def _currency(row: Mapping[str, Any], place: str) -> str:
-    code = _text(row, "currency", place)
+    code = needed_text(row, "currency", place)
     if len(code) != 3 or not (code.isascii() and code.isalpha() and code.isupper()):
         raise ConfigError(f"{place}: currency is three letters of ISO 4217, such as EUR, not {code[:40]!r}.")
     return code

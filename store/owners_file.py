@@ -38,7 +38,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from costlib.billing import decimal_from, exact_text
-from costlib.catalog import check_keys, convert, table, tables
+from costlib.catalog import check_keys, convert, needed, needed_text, table, tables
 from costlib.errors import BadRecord, ConfigError, UnknownKey
 from costlib.ownership import MonthlyCost, OwnerRule, Owners
 from costlib.rates import Rate, check_rates
@@ -111,21 +111,21 @@ def _rule(row: Mapping[str, Any], place: str) -> OwnerRule:
     if not tag and not set(MATCHERS) & set(row):
         raise ConfigError(f"{place}: fits no charge; say which by tag, {', '.join(MATCHERS)}.")
     return OwnerRule(
-        **{key: _text(row, key, place) for key in ("deployment", "team", *MATCHERS) if key in row}, tag=dict(tag)
+        **{key: needed_text(row, key, place) for key in ("deployment", "team", *MATCHERS) if key in row}, tag=dict(tag)
     )
 
 
 def _reserved(row: Mapping[str, Any], place: str) -> tuple[str, float]:
     check_keys(row, {"deployment", "share"}, place)
-    share = convert(_needed(row, "share", place), float, f"{place} share")
+    share = convert(needed(row, "share", place), float, f"{place} share")
     if not 0 <= share <= 1:
         raise ConfigError(f"{place} share: a share of the fleet from 0 to 1, not {share:g}.")
-    return _text(row, "deployment", place), share
+    return needed_text(row, "deployment", place), share
 
 
 def _monthly(row: Mapping[str, Any], place: str) -> MonthlyCost:
     check_keys(row, MONTHLY_KEYS, place)
-    kind = _text(row, "kind", place)
+    kind = needed_text(row, "kind", place)
     if kind not in MONTHLY_KINDS:
         raise UnknownKey("kind", kind, MONTHLY_KINDS, place)
     first = _day(row, "from", place)
@@ -133,7 +133,7 @@ def _monthly(row: Mapping[str, Any], place: str) -> MonthlyCost:
     if until and until < first:
         raise ConfigError(f"{place}: ends on {until}, before it begins on {first}.")
     return MonthlyCost(
-        what=_text(row, "what", place), usd=_amount(row, "usd", place), kind=kind, first=first, until=until
+        what=needed_text(row, "what", place), usd=_amount(row, "usd", place), kind=kind, first=first, until=until
     )
 
 
@@ -143,29 +143,16 @@ def _rate(row: Mapping[str, Any], place: str) -> Rate:
     rate = _amount(row, "rate", place)
     if rate <= 0 or base == quote:
         raise ConfigError(f"{place}: a rate above 0 between two currencies, not {base} to {quote} at {rate}.")
-    return Rate(base=base, quote=quote, on=_day(row, "on", place), rate=rate, source=_text(row, "source", place))
-
-
-def _needed(row: Mapping[str, Any], key: str, place: str) -> Any:
-    if key not in row:
-        raise ConfigError(f"{place}: {key} is missing.")
-    return row[key]
-
-
-def _text(row: Mapping[str, Any], key: str, place: str) -> str:
-    text = str(convert(_needed(row, key, place), str, f"{place} {key}")).strip()
-    if not text:
-        raise ConfigError(f"{place}: {key} is empty.")
-    return text
+    return Rate(base=base, quote=quote, on=_day(row, "on", place), rate=rate, source=needed_text(row, "source", place))
 
 
 def _day(row: Mapping[str, Any], key: str, place: str) -> date:
-    day: date = convert(_needed(row, key, place), date, f"{place} {key}")
+    day: date = convert(needed(row, key, place), date, f"{place} {key}")
     return day
 
 
 def _currency(row: Mapping[str, Any], key: str, place: str) -> str:
-    code = _text(row, key, place)
+    code = needed_text(row, key, place)
     if not _CURRENCY.fullmatch(code):
         raise ConfigError(f"{place}: {key} is three letters of ISO 4217, such as EUR, not {code[:40]!r}.")
     return code
@@ -173,7 +160,7 @@ def _currency(row: Mapping[str, Any], key: str, place: str) -> str:
 
 def _amount(row: Mapping[str, Any], key: str, place: str) -> Decimal:
     """A whole number, or digits in quotes: a TOML float has lost digits before we see it."""
-    value = _needed(row, key, place)
+    value = needed(row, key, place)
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise ConfigError(f'{place}: {key} is digits in quotes, such as "{value}", so that no digit is lost.')
     try:
