@@ -155,7 +155,7 @@ async def _until_stopped(collecting: Callable[..., Awaitable[object]], dashboard
     ended.add_done_callback(lambda _: stop.set())
     await collecting(stop=stop)
     if not ended.done():
-        dashboard.terminate()
+        await asyncio.to_thread(_stop, dashboard)  # one that does not listen is killed
         await ended
         return 0
     return 1

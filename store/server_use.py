@@ -71,8 +71,8 @@ def server_uses(
                 preemptions_count=_count(row["preemptions_count"]),
                 draft_tokens=_count(row["draft_tokens"]),
                 accepted_tokens=_count(row["accepted_tokens"]),
-                prefill_s=_known(row["prefill_s"]),
-                decode_s=_known(row["decode_s"]),
+                prefill_s=_seconds(row["prefill_s"]),
+                decode_s=_seconds(row["decode_s"]),
                 estimated_flop=_known(row["estimated_flop"]),
                 estimated_bytes=_known(row["estimated_read_bytes"] + row["estimated_write_bytes"]),
                 peak_fraction=_known(busiest.get(key, np.nan)),
@@ -166,6 +166,11 @@ def _number(value: float) -> float:
 
 def _count(value: float) -> int | None:
     return None if pd.isna(value) else int(value)
+
+
+def _seconds(value: float) -> float | None:
+    known = _known(value)
+    return None if known is None else round(known, SECONDS_DIGITS)
 
 
 def _known(value: float) -> float | None:
