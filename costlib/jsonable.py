@@ -35,6 +35,8 @@ def jsonable(value: Any) -> Any:
         return [jsonable(item) for item in value]
     if isinstance(value, np.generic):  # what is not known is null: JSON has no NaN
         return None if isinstance(value, np.floating) and not np.isfinite(value) else value.item()
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, set | frozenset):  # a set has no order: the same result gives the same text
+        return sorted((jsonable(item) for item in value), key=str)
+    if isinstance(value, list | tuple):
         return [jsonable(item) for item in value]
     return value

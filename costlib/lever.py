@@ -39,6 +39,16 @@ class Effort(StrEnum):
     CONTRACT = "another way to buy"
 
 
+class Work(StrEnum):
+    """What a lever leaves alone, and what its saving is therefore counted per: anything that it changes on purpose
+    would count its own effect away."""
+
+    TOKENS = "tokens"  # computed, cached and generated, each at its weight
+    ASKED_TOKENS = "asked_tokens"  # a prompt token that is cached counts as if it were computed
+    REQUESTS = "requests"  # finished ones, however many tokens they take
+    OUTSIDE = "outside"  # what clients sent: some of it no longer reaches a server, and only a gateway sees that
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
     """One choice; `blocked` says why it cannot be taken in this scenario."""
@@ -184,7 +194,8 @@ EVIDENCE = (
 class Lever:
     """`key` equals the file's name. `refuse` and `apply` are pure and see values that passed `check_values`.
 
-    One that `changes_answers` takes the two numbers of `EVIDENCE` besides its own. `rollback` says how to go back.
+    One that `changes_answers` takes the two numbers of `EVIDENCE` besides its own. `rollback` says how to go back,
+    `saves_per` what its saving is counted per once it is live.
     """
 
     key: str
@@ -197,6 +208,7 @@ class Lever:
     expect: Monotone
     effort: Effort
     changes_answers: bool
+    saves_per: Work = Work.TOKENS
     risks: str
     rollback: str
     sources: tuple[Source, ...]

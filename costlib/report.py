@@ -7,6 +7,7 @@ from costlib.estimate import Undefined
 from costlib.flags import Served
 from costlib.levers import lever
 from costlib.projection import Projection
+from costlib.realisation import learnt_sentence
 from costlib.scenario_file import Checked
 from costlib.uncertainty import Uncertainty
 from costlib.units import KILO
@@ -89,6 +90,8 @@ def _sure(comparison: Comparison, sure: Uncertainty) -> Iterator[str]:
         )
         rises = sure.rises_fraction
         yield f"chance that the bill rises: {rises.reason if isinstance(rises, Undefined) else f'{rises:.0%}'}"
+    for one in sure.learnt:
+        yield learnt_sentence(one)
     for driver in sure.drivers:
         yield (
             f"hangs on {driver.name}, {driver.low} to {driver.high}: {driver.low_usd_per_month:,.0f} to "

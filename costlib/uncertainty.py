@@ -13,7 +13,9 @@ from costlib.estimate import Undefined
 from costlib.fleet_cost import Z90, usd_per_month
 from costlib.lever import Number, Values
 from costlib.levers import lever as lever_of
+from costlib.realisation import NOTHING_LEARNT, drawn_ratio
 from costlib.roofline import Floats
+from costlib.saving import Learnt
 from costlib.scenario import Scenario
 
 DRAWS = 128
@@ -47,13 +49,15 @@ class Spread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uncertainty:
-    """What draws of the unknown leave open; `drivers` are widest first. `draws_count` of them could run."""
+    """What draws of the unknown leave open; `drivers` are widest first. `draws_count` of them could run; `learnt` is
+    what of earlier changes they count in."""
 
     scenario: Spread
     saved: Spread
     rises_fraction: float | Undefined  # the chance that the scenario costs more than today
     drivers: tuple[Driver, ...]
     draws_count: int
+    learnt: tuple[Learnt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +80,15 @@ def uncertainty(
     comparison: Comparison,
     catalog: Catalog,
     draws: int = DRAWS,
+    learnt: Mapping[str, Learnt] = NOTHING_LEARNT,
 ) -> Uncertainty:
     """Draw every guess of the pulled levers, the engine's step times and demand; solve each draw for both scenarios.
 
     Equation   x = value + z/1.28 (neutral - low) below, value + z/1.28 (high - neutral) above, within the lever's
                range; z standard normal by Latin hypercube; step times and demand as `fleet_cost`
+               saved = (today - scenario) times what of it is to be expected, as `drawn_ratio`, where it is a saving
     Symbols    low, high the lever's usual range, moved along with the value that is set
+               learnt    what changes with a lever came to of what was promised; a loss is not made smaller by it
     Returns    an Uncertainty; today and the scenario see the same step times and the same demand
     Valid for  unknowns that do not hang on each other. Draws that cannot run are left out and counted
     Raises     ConfigError for an unknown lever or value
@@ -95,7 +102,10 @@ def uncertainty(
         for param in lever_of(key).params
         if isinstance(param, Number) and param.usual
     ]
-    z = _latin_hypercube(draws, len(unknowns) + 2)
+    known_ratios = {key: learnt[key] for key in sorted(pulled) if key in learnt}
+    columns = len(unknowns) + 2
+    z = _latin_hypercube(draws, columns + len(known_ratios))  # more columns leave those before them as they are
+    z, z_ratios = z[:, :columns], z[:, columns:]
     drawn = [_scenario(today, checked, dict(zip(unknowns, row, strict=False)), catalog) for row in z]
     able = np.array([one is not None for one in drawn], dtype=bool)
     then = np.full(draws, np.nan)
@@ -103,6 +113,9 @@ def uncertainty(
         [one for one in drawn if one], catalog, time_z=z[able, -2], demand_z=z[able, -1]
     )  # fmt: skip
     now = usd_per_month([today] * draws, catalog, time_z=z[:, -2], demand_z=z[:, -1])
+    if known_ratios:
+        saves = now > then  # not where a draw cannot run
+        then = np.where(saves, now - (now - then) * drawn_ratio(comparison.changes, known_ratios, z_ratios), then)
     known = np.isfinite(then) & np.isfinite(now)
     saved = (now - then)[known]
     return Uncertainty(
@@ -111,6 +124,7 @@ def uncertainty(
         rises_fraction=float(np.mean(saved < -CENT_USD)) if len(saved) else Undefined(reason="no draw can run"),
         drivers=_drivers(today, checked, unknowns, comparison, catalog),
         draws_count=int(known.sum()),
+        learnt=tuple(known_ratios.values()),
     )
 
 

@@ -42,6 +42,7 @@ UNIT_OF_SUFFIX = {
     "_s": "s",
     "_hours": "h",
     "_hours_per_month": "h/month",
+    "_days": "day",
     "_count": "1",
     "_fraction": "1",
     "_ratio": "1",

@@ -3,7 +3,7 @@
 from datetime import date
 
 from costlib.catalog import Catalog
-from costlib.lever import Effort, Lever, Monotone, Number, Refusal, Stage, Switch, Values
+from costlib.lever import Effort, Lever, Monotone, Number, Refusal, Stage, Switch, Values, Work
 from costlib.routing import CASCADE_KEY, KEPT_LENGTH, SMALL_MODEL, Routing, refusal, routed
 from costlib.scenario import Scenario
 from costlib.sources import Source
@@ -94,6 +94,7 @@ LEVER = Lever(
     expect=Monotone(param="escalated_fraction", values=(0.0, 0.2, 0.4, 0.6, 0.8), step="needed_gpus_ratio", rises=True),
     effort=Effort.SERVICE,
     changes_answers=True,
+    saves_per=Work.OUTSIDE,
     risks="Wrong answers that are not caught are not priced here; escalated requests wait twice.",
     rollback="Route everything to the large model; keep its replicas until the share has held for a week.",
     sources=(

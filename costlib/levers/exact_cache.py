@@ -3,7 +3,7 @@
 from datetime import date
 
 from costlib.catalog import Catalog
-from costlib.lever import Effort, Lever, Monotone, Number, Refusal, Stage, Switch, Values
+from costlib.lever import Effort, Lever, Monotone, Number, Refusal, Stage, Switch, Values, Work
 from costlib.response_cache import answered_from_cache, refuse_without_requests
 from costlib.scenario import Scenario
 from costlib.sources import Source
@@ -57,6 +57,7 @@ LEVER = Lever(
     expect=Monotone(param="hit_fraction", values=(0.0, 0.1, 0.3, 0.6, 0.9), step="needed_gpus_ratio", rises=False),
     effort=Effort.SERVICE,
     changes_answers=False,
+    saves_per=Work.OUTSIDE,
     risks="Answers age, and one meant to vary no longer does. Key them by tenant, model, system prompt and settings.",
     rollback="Switch the cache off; requests reach the model again at once.",
     sources=(

@@ -6,7 +6,7 @@ from datetime import date
 from costlib.catalog import Catalog
 from costlib.engine import engine_inputs, prefill_s
 from costlib.kvcache import kv_bytes_per_sequence, reload_s
-from costlib.lever import Effort, Lever, Monotone, Number, Refusal, Stage, Switch, Values, refuse_unmodelled
+from costlib.lever import Effort, Lever, Monotone, Number, Refusal, Stage, Switch, Values, Work, refuse_unmodelled
 from costlib.models import AttentionKind
 from costlib.scenario import Deployment, Scenario, SelfHosted
 from costlib.serving import ServingConfig
@@ -135,6 +135,7 @@ LEVER = Lever(
     expect=Monotone(param="hit_fraction", values=(0.0, 0.2, 0.4, 0.6, 0.8), step="prefill_s", rises=False),
     effort=Effort.FLAG,
     changes_answers=False,
+    saves_per=Work.ASKED_TOKENS,
     risks="Hits are taken as given. Host memory that other processes swap, or GPUs that share a host link, reload "
     "slower than modelled.",
     rollback="Restart without --kv-offloading-size.",

@@ -4,7 +4,7 @@ from datetime import date
 
 from costlib.catalog import Catalog
 from costlib.hardware import Precision
-from costlib.lever import KEEP, Choice, Effort, Lever, Monotone, Option, Refusal, Stage, Values, refuse_unmodelled
+from costlib.lever import KEEP, Choice, Effort, Lever, Monotone, Option, Refusal, Stage, Values, Work, refuse_unmodelled
 from costlib.scenario import Scenario
 from costlib.serving import KV_BYTES_PER_ELEMENT
 from costlib.sources import Source
@@ -43,6 +43,7 @@ LEVER = Lever(
     expect=Monotone(param="kv", values=(Precision.BF16, Precision.FP8), step="kv_per_sequence_bytes", rises=False),
     effort=Effort.FLAG,
     changes_answers=True,
+    saves_per=Work.ASKED_TOKENS,
     risks="Answers change, on long contexts first. Without an attention kernel that reads FP8, unpacking costs time "
     "that is not modelled.",
     rollback="Restart with --kv-cache-dtype auto.",

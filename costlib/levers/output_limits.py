@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import date
 
 from costlib.catalog import Catalog
-from costlib.lever import Effort, Lever, Monotone, Number, Refusal, Stage, Switch, Values
+from costlib.lever import Effort, Lever, Monotone, Number, Refusal, Stage, Switch, Values, Work
 from costlib.scenario import Scenario
 from costlib.sources import Source
 from costlib.workload import MOST_REQUESTS_PER_S, Workload
@@ -81,6 +81,7 @@ LEVER = Lever(
     expect=Monotone(param="cut_fraction", values=(0.0, 0.2, 0.4, 0.6, 0.8), step="resident_tokens", rises=False),
     effort=Effort.CLIENT,
     changes_answers=True,
+    saves_per=Work.REQUESTS,
     risks="A cap cuts answers in the middle: users ask again, or act on half an answer. Reasoning models may lose "
     "accuracy with fewer tokens to think in.",
     rollback="Take the limit out of the requests.",

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import date
 
 from costlib.catalog import Catalog
-from costlib.lever import Effort, Lever, Monotone, Number, Refusal, Stage, Switch, Values
+from costlib.lever import Effort, Lever, Monotone, Number, Refusal, Stage, Switch, Values, Work
 from costlib.routing import KEPT_LENGTH, ROUTED_KEY, SMALL_MODEL, Routing, refusal, routed
 from costlib.scenario import Scenario
 from costlib.sources import Source
@@ -100,6 +100,7 @@ LEVER = Lever(
     ),
     effort=Effort.SERVICE,
     changes_answers=True,
+    saves_per=Work.REQUESTS,
     risks="A router trained on other traffic misroutes more, and silently. Shares drift with what users ask.",
     rollback="Route everything to the large model; keep its replicas until the share has held for a week.",
     sources=(

@@ -3,7 +3,7 @@
 from datetime import date
 
 from costlib.catalog import Catalog
-from costlib.lever import Effort, Lever, Monotone, Number, Refusal, Stage, Switch, Values, refuse_unmodelled
+from costlib.lever import Effort, Lever, Monotone, Number, Refusal, Stage, Switch, Values, Work, refuse_unmodelled
 from costlib.scenario import Scenario
 from costlib.sources import Source
 
@@ -45,6 +45,7 @@ LEVER = Lever(
     expect=Monotone(param="hit_fraction", values=(0.0, 0.2, 0.4, 0.6, 0.8), step="prefill_s", rises=False),
     effort=Effort.FLAG,
     changes_answers=False,
+    saves_per=Work.ASKED_TOKENS,
     risks="Hits fall when one conversation lands on several replicas, or when prompts begin with what varies.",
     rollback="Restart with --no-enable-prefix-caching; prompts need not change back.",
     sources=(

@@ -5,7 +5,7 @@ from datetime import date
 
 from costlib.catalog import Catalog
 from costlib.estimate import Basis
-from costlib.lever import Choice, Effort, Lever, Monotone, Number, Option, Refusal, Stage, Switch, Values
+from costlib.lever import Choice, Effort, Lever, Monotone, Number, Option, Refusal, Stage, Switch, Values, Work
 from costlib.scenario import Deployment, Scenario, SelfHosted
 from costlib.sources import Source
 from costlib.units import SECONDS_PER_HOUR, TOKENS_PER_MTOK
@@ -129,6 +129,7 @@ LEVER = Lever(
     expect=Monotone(param="compression_ratio", values=(1.0, 1.5, 2.0, 5.0, 20.0), step="usd_per_month", rises=False),
     effort=Effort.CLIENT,
     changes_answers=True,
+    saves_per=Work.REQUESTS,
     risks="Answers change where a needed word is cut: evaluate. Compressing each prompt delays its first token.",
     rollback="Send the prompts of before.",
     sources=(

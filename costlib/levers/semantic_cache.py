@@ -3,7 +3,7 @@
 from datetime import date
 
 from costlib.catalog import Catalog
-from costlib.lever import Effort, Lever, Monotone, Number, Refusal, Stage, Switch, Values
+from costlib.lever import Effort, Lever, Monotone, Number, Refusal, Stage, Switch, Values, Work
 from costlib.response_cache import answered_from_cache, refuse_without_requests
 from costlib.scenario import Scenario
 from costlib.sources import Source
@@ -84,6 +84,7 @@ LEVER = Lever(
     expect=Monotone(param="hit_fraction", values=(0.0, 0.1, 0.3, 0.6, 0.9), step="needed_gpus_ratio", rises=False),
     effort=Effort.SERVICE,
     changes_answers=True,
+    saves_per=Work.OUTSIDE,
     risks="Wrong answers lose more than the cache saves where they are dear. A crafted request can plant its answer "
     "for others: key by tenant, model and system prompt.",
     rollback="Switch the cache off; requests reach the model again at once.",

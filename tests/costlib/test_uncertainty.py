@@ -6,6 +6,7 @@ import pytest
 
 from costlib.compare import compare
 from costlib.estimate import Undefined
+from costlib.saving import Learnt
 from costlib.uncertainty import DEMAND, STEP_TIME, uncertainty
 from tests.costlib.scenario_builders import CATALOG, bought, hosted, scenario, work
 
@@ -13,9 +14,12 @@ BUSY = scenario(hosted("llama-3.3-70b", "h100-sxm", work(400, 800, 200), tensor_
 PREFIX = {"prefix_caching": {"enabled": True, "hit_fraction": 0.45}}
 
 
-def of(today, settings):
+def of(today, settings, **learnt):
     comparison = compare(today, settings, CATALOG)
-    return comparison, uncertainty(today, settings, comparison, CATALOG)
+    known = {
+        key: Learnt(lever_key=key, mean_ratio=mean, sd_ratio=sd, changes_count=1) for key, (mean, sd) in learnt.items()
+    }
+    return comparison, uncertainty(today, settings, comparison, CATALOG, learnt=known)
 
 
 def test_quantiles_come_in_order_and_around_the_answer():
@@ -91,3 +95,42 @@ def test_draws_that_cannot_run_are_left_out_and_counted():
     _, found = of(today, hits)
     assert 0 < found.draws_count < 128
     assert not isinstance(found.rises_fraction, Undefined)
+
+
+# What earlier changes came to of what was promised
+
+
+def test_a_lever_of_which_nothing_is_learnt_changes_nothing():
+    comparison, found = of(BUSY, PREFIX)
+    assert uncertainty(BUSY, PREFIX, comparison, CATALOG) == found
+    assert of(BUSY, PREFIX, batch_limits=(0.2, 0.1))[1] == found, "that lever is not pulled"
+    assert found.learnt == ()
+
+
+def test_a_lever_that_surely_came_to_half_of_its_promise_saves_half_in_every_draw():
+    _, whole = of(BUSY, PREFIX)
+    comparison, half = of(BUSY, PREFIX, prefix_caching=(0.5, 0.0))
+    assert half.saved.p10_usd_per_month == pytest.approx(whole.saved.p10_usd_per_month / 2)
+    assert half.saved.p90_usd_per_month == pytest.approx(whole.saved.p90_usd_per_month / 2)
+    assert half.scenario.p50_usd_per_month > whole.scenario.p50_usd_per_month, "what is not saved is spent"
+    assert half.scenario.p50_usd_per_month < comparison.today.usd_per_month.high
+    assert half.drivers == whole.drivers, "the model's own answer stays as it is"
+    assert [one.lever_key for one in half.learnt] == ["prefix_caching"]
+
+
+def test_a_lever_that_came_to_anything_makes_the_range_wider():
+    fixed = {"weight_precision": {"weights": "fp8"}}
+    _, sure = of(BUSY, fixed)
+    _, unsure = of(BUSY, fixed, weight_precision=(1.0, 0.4))
+    width = [one.saved.p90_usd_per_month - one.saved.p10_usd_per_month for one in (sure, unsure)]
+    assert width[0] < width[1]
+    assert unsure.saved.p50_usd_per_month == pytest.approx(sure.saved.p50_usd_per_month, rel=0.1)
+
+
+def test_a_loss_is_not_made_smaller_by_a_lever_that_came_to_less():
+    even = {"cascade_routing": {"enabled": True, "share_fraction": 0.45, "escalated_fraction": 0.8}}
+    _, found = of(BUSY, even)
+    _, less = of(BUSY, even, cascade_routing=(0.1, 0.0))
+    assert less.rises_fraction == found.rises_fraction > 0
+    assert less.saved.p10_usd_per_month <= found.saved.p10_usd_per_month
+    assert less.saved.p90_usd_per_month < found.saved.p90_usd_per_month

@@ -52,9 +52,19 @@ UNIT_STANDS_BESIDE = {
     *((name, "seed") for name in ("Estimator", "Estimated")),
     *((name, "start") for name in ("MigInstance", "Part")),  # the place of a memory slice
     *(("_Run", name) for name in ("loss", "errors", "level", "trend", "season", "ahead")),
+    ("Break", "line_number"),
     ("_Track", "seen"),
     ("_Track", "added"),
     ("OutlookLine", "breach_probability"),  # 0 to 1, as anywhere
+    *(("Effect", name) for name in ("values", "weights", "error_sd")),  # that of the series; weights are shares
+    *(("Errors", name) for name in ("weights", "sd")),
+    *(("Question", name) for name in ("series", "design", "column")),  # logarithms; the place of a column
+    *(("Paired", name) for name in ("log_effect", "low", "high")),  # logarithms have no unit
+    *((name, "log_effect") for name in ("Signed", "Verification")),
+    *((name, "standard_error") for name in ("Signed", "Verification")),  # that of log_effect
+    ("Smallest", "error_sd"),
+    *((name, "work") for name in ("PoolDays", "Spent")),  # units of work: see Work
+    *(("GuardResult", name) for name in ("before", "after")),  # that of the guarded measure
 }
 
 
