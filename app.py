@@ -27,6 +27,7 @@ chosen = st.navigation(
         st.Page("pages/limits.py", title="Limits", icon=":material/speed:"),
         st.Page("pages/reconciliation.py", title="Reconciliation", icon=":material/balance:"),
         st.Page("pages/weekly_review.py", title="Weekly review", icon=":material/event_note:"),
+        st.Page("pages/savings.py", title="Savings", icon=":material/savings:"),
         st.Page("pages/data_health.py", title="Data health", icon=":material/health_and_safety:"),
     ],
     position="hidden" if frame.is_presenting() else "top",

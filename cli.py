@@ -3,11 +3,9 @@
 import asyncio
 import json
 import os
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -25,11 +23,11 @@ from collectors.planning import flags, plan
 from collectors.reconciling import reconcile
 from collectors.replay import Recording, serve
 from collectors.reviewing import review_
+from collectors.savings_command import savings, verify
 from collectors.targets import sources_of, targets_of
-from collectors.terminal import Json, home, show
+from collectors.terminal import Json, home, show, verbs_of
 from collectors.up import up as run_up
 from costlib.compare import compare
-from costlib.errors import PermillionError
 from costlib.flags import commands
 from costlib.report import whatif_text
 from costlib.scenario_file import check_expectations
@@ -38,26 +36,14 @@ from costlib.units import seconds_from
 from store.catalog_files import load_scenario
 from store.engine import utc_now
 from store.read import snapshot_of
+from store.savings import learnt_of
 from store.vllm_flags import load_flag_table
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 Urls = Annotated[list[str], typer.Option("--metrics-url", help="A vLLM /metrics address, or KEY=address. Repeatable.")]
 Every = Annotated[float | None, typer.Option("--every", parser=seconds_from, metavar="TIME", help="Such as 15s, 2m.")]
 NO_URLS: list[str] = []
-
-
-def verb(call: Callable[..., Any]) -> Callable[..., Any]:
-    """An error of ours is one clear line and exit code 2; anything else is a fault and keeps its traceback."""
-
-    @wraps(call)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return call(*args, **kwargs)
-        except PermillionError as error:
-            typer.echo(f"permillion: {error}", err=True)
-            raise typer.Exit(2) from None
-
-    return app.command(name=call.__name__.strip("_").replace("_", "-"))(run)
+verb = verbs_of(app)
 
 
 @verb
@@ -106,7 +92,7 @@ def whatif(scenario: Path, as_json: Json = False) -> None:
     """The projection that the What-if page shows. Exit code 1 when an expectation of the file is not met."""
     file = load_scenario(scenario, utc_now().date())
     comparison = compare(file.today, dict(file.levers), file.catalog)
-    sure = uncertainty(file.today, dict(file.levers), comparison, file.catalog)
+    sure = uncertainty(file.today, dict(file.levers), comparison, file.catalog, learnt=learnt_of(home()))
     checked = check_expectations(file, comparison)
     served = commands(file.today, comparison.changed, file.catalog, load_flag_table().at())
     found = {"comparison": comparison, "uncertainty": sure, "flags": served, "expectations": checked}
@@ -143,6 +129,8 @@ verb(review_)
 verb(export)
 verb(calibrate)
 verb(capacity)
+verb(verify)
+app.add_typer(savings)
 verb(bench)
 verb(lab)
 

@@ -9,6 +9,8 @@ from tempfile import TemporaryDirectory
 from collectors.importer import import_files
 from collectors.sample import usage_hours
 from collectors.sample_bill import bill_csv
+from collectors.sample_latency import BOUNDS
+from collectors.sample_ledger import write_sample_ledger
 from costlib.allocation import CENT
 from costlib.errors import ConfigError
 from costlib.scenario_file import ScenarioFile
@@ -35,6 +37,14 @@ def sample_file(today: datetime) -> ScenarioFile:
 
 
 def load_demo(home: Home, clock: Callable[[], datetime]) -> DemoLoaded:
+    """The sample fleet, and what people decided on it: see `write_sample_ledger`. Raises as `load_fleet`."""
+    loaded = load_fleet(home, clock)
+    with snapshot_of(home) as snapshot:
+        write_sample_ledger(home, snapshot, loaded.usage_to)
+    return loaded
+
+
+def load_fleet(home: Home, clock: Callable[[], datetime]) -> DemoLoaded:
     """Seventeen weeks of the sample fleet up to the last full hour. Again: the hours and the bill are replaced.
 
     Raises    ConfigError when the home holds real data, which sample data must not be added to
@@ -43,7 +53,7 @@ def load_demo(home: Home, clock: Callable[[], datetime]) -> DemoLoaded:
     file = sample_file(end)
     rows = usage_hours(file, end)
     with Writer.open(home, clock) as writer:
-        writer.add_usage_hours(rows)
+        writer.add_usage_hours(rows, BOUNDS.values())
         writer.publish(force=True)
     with TemporaryDirectory() as folder:
         bill = Path(folder) / "sample-bill.csv"

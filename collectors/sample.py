@@ -12,6 +12,7 @@ from zlib import crc32
 import numpy as np
 import pyarrow as pa
 
+from collectors.sample_latency import histogram, waits
 from collectors.sample_story import (
     DOCUMENTS,
     HOURS_PER_WEEK,
@@ -145,6 +146,7 @@ def _hours(file: ScenarioFile, served: Served) -> dict[str, object]:
     cached = _whole(prompt * serving.prefix_hit_fraction)
     length, aborted = _whole(requests * LENGTH_STOPS), _whole(requests * ABORTS)
     tpot_s = np.interp(each, replica.requests_per_s, replica.interval_s)
+    ttft_s, waiting, wait_s = waits(replica, each)
     prefill_s, decode_s = requests * replica.prefill_s, generated * tpot_s
     model, gpu = file.catalog.model(deployment.model_key), file.catalog.gpu(served.hosted.gpu_key)
     one = kv_bytes_per_sequence(model, resident_tokens(work), serving.kv_precision, serving.tensor_parallel_count)
@@ -170,14 +172,16 @@ def _hours(file: ScenarioFile, served: Served) -> dict[str, object]:
         "prefix_queries_tokens": prompt,
         "prefix_hits_tokens": cached,
         "steps_count": _whole(generated / np.maximum(1.0, running)),
-        "queue_s": 0.02 * requests,
+        "queue_s": requests * (0.02 + waiting * wait_s),
         "prefill_s": prefill_s,
         "decode_s": decode_s,
         "inference_s": prefill_s + decode_s,
         "running_count": running * replicas,
-        "waiting_count": np.zeros(count),
+        "waiting_count": each * replicas * waiting * wait_s,
         "kv_usage_fraction": kv,
         "kv_usage_max_fraction": np.minimum(1.0, 1.3 * kv),
+        **histogram("ttft_s", requests, (1 - waiting, ttft_s), (waiting, ttft_s + wait_s)),
+        **histogram("tpot_s", requests, (1.0, tpot_s)),
     }
 
 

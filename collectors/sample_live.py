@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from collectors.sample import LENGTH_STOPS, solved
+from collectors.sample_latency import TPOT_BOUNDS, TTFT_BOUNDS
 from costlib.hardware import GpuSpec
 from costlib.kvcache import kv_bytes_per_sequence, weight_bytes
 from costlib.models import ModelSpec
@@ -26,11 +27,7 @@ BLOCK_TOKENS = 16
 KERNELS_FRACTION = 0.97  # of a busy second in which some kernel runs: what "GPU utilisation" shows
 IDLE_POWER_FRACTION, BUSY_POWER_FRACTION = 0.18, 0.45  # of the board's limit; the rest goes with memory and tensor work
 
-# The buckets of vLLM 0.32.
-TTFT_BOUNDS = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0,
-               80.0, 160.0, 640.0, 2560.0)  # fmt: skip
-TPOT_BOUNDS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0,
-               80.0)  # fmt: skip
+# Buckets of vLLM 0.32.
 E2E_BOUNDS = (0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0,
               960.0, 1920.0, 7680.0)  # fmt: skip
 

@@ -11,6 +11,7 @@ from costlib.billing import exact_sum
 from costlib.books import Bucket, CostBasis
 from costlib.errors import DomainError
 from costlib.estimate import Basis, Undefined
+from costlib.saving import Savings
 
 Amount = Decimal | Undefined
 NOT_ALLOCATED = ""  # the product of what no product is known for
@@ -322,6 +323,7 @@ class Review:
     indicators: tuple[Indicator, ...] = ()
     note: str = ""  # what somebody wrote for the meeting
     details: tuple[DetailRow, ...] = ()
+    savings: Savings | None = None  # None where nobody noted a change
 
     def __post_init__(self) -> None:
         _must_sum("the details", (row.amount for row in self.details), self.total)
@@ -334,6 +336,8 @@ class Review:
             _must_sum("the end of the bridge", [self.bridge.after], self.total)
             if self.before is None:
                 raise DomainError("a bridge needs a period before; give the period it starts from.")
+        if self.savings is not None and self.savings.entries and self.savings.currency != self.currency:
+            raise DomainError(f"the savings are in {self.savings.currency}, not {self.currency}; leave them out.")
 
     def _must_agree_on_products(self) -> None:
         """Raises DomainError unless products, details and days are of the same products, each with its own sum."""

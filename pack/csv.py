@@ -7,7 +7,8 @@ from costlib.billing import exact_text
 from costlib.books import Bucket
 from costlib.review import DetailRow, Review
 from costlib.text_safety import neutral
-from pack.style import Style
+from pack.savings_tables import csv_texts, has_savings
+from pack.style import Numbers, Style
 
 COLUMNS = (
     "record", "period_start", "period_end", "is_open", "currency", "basis", "snapshot_id", "is_sample",
@@ -18,9 +19,11 @@ DETAIL, ASSUMPTION = "detail", "assumption"
 
 def csv(review: Review, style: Style | None = None) -> bytes:
     """UTF-8 with a mark that spreadsheets look for. Numbers have the locale's decimal mark and no thousands; where that
-    mark is a comma, cells are parted by semicolons. The period's end is excluded. Assumptions are rows without amount.
+    mark is a comma, cells are parted by semicolons. The period's end is excluded. Savings and assumptions are rows
+    without amount.
     """
-    point = (style or Style()).locale.decimal
+    style = style or Style()
+    point = style.locale.decimal
     made = StringIO()
     writer = tables.writer(made, delimiter=";" if point == "," else ",", lineterminator="\r\n")
     writer.writerow(COLUMNS)
@@ -38,6 +41,10 @@ def csv(review: Review, style: Style | None = None) -> bytes:
         tokens = "" if row.tokens is None else str(row.tokens)
         texts = (neutral(text) for text in (row.product, row.model, row.team))
         writer.writerow((DETAIL, *common, *texts, str(row.bucket), amount, tokens, ""))
+    if review.savings is not None and has_savings(review):
+        for record, name, owner, words in csv_texts(review.savings, Numbers(currency=review.currency, style=style)):
+            cells = (neutral(name), "", neutral(owner), "", "", "", neutral(words))
+            writer.writerow((record, *common, *cells))
     for text in review.made_from:
         writer.writerow((ASSUMPTION, *common, "", "", "", "", "", "", neutral(text)))
     return b"\xef\xbb\xbf" + made.getvalue().encode("utf-8", "replace")

@@ -15,6 +15,7 @@ from pack.agenda_tables import (
     reconciliation_table,
     waste_table,
 )
+from pack.savings_tables import savings_tables
 from pack.style import Numbers, Style
 from pack.tables import (
     Cell,
@@ -69,6 +70,7 @@ def markdown(review: Review, style: Style | None = None) -> bytes:
         *(["## Risks", _list(review.risks)] if review.risks else []),
         *_section(action_table("Actions", review.actions, MOST_ROWS), numbers),
         *_section(action_table("Actions of the last review", review.last_actions, MOST_ROWS), numbers),
+        *(part for table in savings_tables(review, MOST_ROWS, MOST_ROWS, numbers) for part in _section(table, numbers)),
         *_section(team_table(review, MOST_ROWS), numbers),
         *_section(reconciliation_table(review, MOST_ROWS), numbers),
         *(_section(indicator_table(review, numbers), numbers) if review.indicators else []),

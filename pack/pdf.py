@@ -32,6 +32,7 @@ from pack.pdf_parts import (
     style_of,
     table_section,
 )
+from pack.savings_tables import savings_tables
 from pack.style import Numbers, Style
 from pack.tables import bridge_table, no_bridge, product_table, statement_table, team_name, team_table
 from pack.words import (
@@ -53,6 +54,7 @@ FRAME = 6.0  # what reportlab keeps free within the margins
 MOST_PRODUCTS, MOST_TEAMS, MOST_OUTLOOKS, MOST_WASTE, MOST_ANOMALIES = 12, 8, 8, 8, 5
 MOST_PROPOSALS, MOST_RISKS, MOST_ACTIONS, MOST_PROVIDERS, MOST_ASSUMPTIONS = 3, 4, 5, 5, 6
 MOST_FIGURES, MOST_STATEMENT_ROWS, MOST_NOTE = 6, 100, 1000
+MOST_SAVINGS, MOST_MONTHS = 8, 3
 
 
 def pdf(review: Review, style: Style | None = None) -> bytes:
@@ -73,6 +75,8 @@ def pdf(review: Review, style: Style | None = None) -> bytes:
         parts += table_section(
             action_table("Actions of the last review", review.last_actions, MOST_ACTIONS), WIDTH, numbers
         )
+    for table in savings_tables(review, MOST_SAVINGS, MOST_MONTHS, numbers):
+        parts += table_section(table, WIDTH, numbers)
     parts += table_section(reconciliation_table(review, MOST_PROVIDERS), WIDTH, numbers)
     parts += section("Assumptions", _bullets(_small_print(review), MOST_ASSUMPTIONS))
     return _built(parts, f"{TITLE} {review.period.name}", review)

@@ -21,6 +21,7 @@ from pack.agenda_tables import (
 )
 from pack.csv import order
 from pack.indicator_sheet import indicator_sheet
+from pack.savings_tables import has_savings, savings_tables
 from pack.sheet import OPTIONS, Place, Sheet, add_up, book_of, span
 from pack.style import Numbers, Style
 from pack.tables import Kind, Table, largest, product_name, shown_terms, team_name, term_name
@@ -40,6 +41,7 @@ def xlsx(review: Review, style: Style | None = None) -> bytes:
         summary, bridge, products = book.sheet("Summary"), book.sheet("Bridge"), book.sheet("Products")
         teams, daily, agenda = book.sheet("Teams"), book.sheet("Daily"), book.sheet("Agenda")
         indicators, detail = book.sheet("Indicators"), book.sheet("Detail")
+        savings = book.sheet("Savings") if has_savings(review) else None
         accounts, notes = book.sheet("Reconciliation"), book.sheet("Assumptions")
         rows = _detail(detail, review)
         sums = {
@@ -51,6 +53,8 @@ def xlsx(review: Review, style: Style | None = None) -> bytes:
         _accounts(accounts, review)
         _agenda(agenda, review)
         indicator_sheet(indicators, review)
+        if savings is not None:
+            _savings(savings, review, numbers)
         _notes(notes, review, numbers)
         _summary(summary, review, numbers, rows["amount"], sums)
     return made.getvalue()
@@ -264,6 +268,14 @@ def _agenda(sheet: Sheet, review: Review) -> None:
     for risk in review.risks or ("None.",):
         row += 1
         sheet.text(row, 0, risk)
+
+
+def _savings(sheet: Sheet, review: Review, numbers: Numbers) -> None:
+    """Each change, and each month, of the savings ledger."""
+    sheet.widths((46, 18, 18, 18, 14, 18, 16, 18, 18))
+    row = sheet.title("Savings", "What changes promised, and what was measured. The amounts are never added.") + 1
+    for table in savings_tables(review, EVERY, EVERY, numbers):
+        row = _table(sheet, row, table)
 
 
 def _table(sheet: Sheet, row: int, table: Table) -> int:

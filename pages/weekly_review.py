@@ -49,6 +49,8 @@ card("by-product", weekly_sections.movers)
 beside([("landing-card", weekly_sections.landing)], [("waste-card", weekly_sections.waste)])
 card("proposals", weekly_decisions.proposals, is_presenting)
 card("decisions", weekly_decisions.decisions, is_presenting)
+if weekly_sections.has_savings(of):
+    card("savings-card", weekly_sections.savings)
 card("statements-card", weekly_sections.statements)
 weekly_sections.indicators(of, numbers)
 frame.footer(found, *(text.sentence(line) for line in of.made_from))

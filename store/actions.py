@@ -42,7 +42,7 @@ def note(
 
     Raises ConfigError for a text or owner that is empty or too long
     """
-    text, owner = _said("an action's text", text), _said("an action's owner", owner)
+    text, owner = printable("an action's text", text), printable("an action's owner", owner)
     at = now.astimezone(UTC).isoformat()
     key = sha256(f"{at} {owner} {text}".encode()).hexdigest()[:_SHORT]
     document = {"id": key, "text": text, "owner": owner, "due": due.isoformat() if due else None, "at": at}
@@ -59,7 +59,7 @@ def note(
 def tell(home: Home, week: date, text: str, now: datetime) -> None:
     """Write down what the meeting on the week from `week` on should know, instead of what was said before; "" is
     nothing. Raises ConfigError for a text that is too long."""
-    told = _said("the note of the week", text, MOST_NOTE_CHARACTERS) if text.strip() else ""
+    told = printable("the note of the week", text, MOST_NOTE_CHARACTERS) if text.strip() else ""
     _append(home, {"week": week.isoformat(), "note": told, "at": now.astimezone(UTC).isoformat()})
 
 
@@ -112,7 +112,8 @@ def _take(found: dict[str, Action], document: dict[str, Any], at: datetime) -> N
     )
 
 
-def _said(what: str, text: str, most: int = MOST_CHARACTERS) -> str:
+def printable(what: str, text: str, most: int = MOST_CHARACTERS) -> str:
+    """`text` with single spaces. Raises ConfigError, which says `what` it is of, for an empty or too long one."""
     text = " ".join(text.split())
     if not 0 < len(text) <= most or not text.isprintable():
         raise ConfigError(f"{what} is 1 to {most} printable characters; give it, or shorten it.")

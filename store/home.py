@@ -61,6 +61,10 @@ class Home:
         return self.path / "actions.jsonl"
 
     @property
+    def savings(self) -> Path:
+        return self.path / "savings.jsonl"
+
+    @property
     def pointer(self) -> Path:
         return self.serving / "current"
 

@@ -12,7 +12,9 @@ from costlib.errors import BadRecord
 from costlib.telemetry import EnginePage, Histogram
 from store.engine import aware, naive
 from store.samples import arrow_rows, bounds_from, bounds_text
-from store.schema import device_page, device_sample, engine_page
+from store.schema import device_page, device_sample, engine_change, engine_page
+
+Identity = tuple[str, str, str]
 
 
 def rows_of_pages(pages: Sequence[tuple[EnginePage, bool]], stream: str) -> pa.Table:
@@ -34,6 +36,35 @@ def rows_of_pages(pages: Sequence[tuple[EnginePage, bool]], stream: str) -> pa.T
             for page, is_sample in pages
         ],
     )
+
+
+def rows_of_changes(pages: Sequence[tuple[EnginePage, bool]], said: Mapping[Identity, Mapping[str, str]]) -> pa.Table:
+    """Rows of `engine_change`: what `pages`, oldest first, say otherwise than each engine `said` before.
+
+    A page without facts, as of an engine that is read by way of a Prometheus, says nothing: neither it nor the one
+    after it is a change. Nor is the first page of an engine.
+    """
+    rows: list[dict[str, object]] = []
+    newest = dict(said)
+    for page, is_sample in pages:
+        before, after = newest.get(page.identity), page.facts
+        newest[page.identity] = after
+        if before and after and before != after:
+            rows += [
+                {
+                    "target_key": page.target_key,
+                    "model_key": page.model_key,
+                    "engine_key": page.engine_key,
+                    "changed_at": naive(page.scraped_at),
+                    "fact": fact,
+                    "before": before.get(fact),
+                    "after": after.get(fact),
+                    "is_sample": is_sample,
+                }
+                for fact in sorted({*before, *after})
+                if before.get(fact) != after.get(fact)
+            ]
+    return arrow_rows(engine_change, rows)
 
 
 def page_from(row: Row) -> EnginePage:

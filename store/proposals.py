@@ -1,6 +1,6 @@
 """What could be changed, for the weekly review: single levers on today's fleet, by what they save."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from urllib.parse import urlencode
@@ -14,7 +14,9 @@ from costlib.errors import PermillionError
 from costlib.fleet_cost import usd_per_month
 from costlib.lever import Choice, Lever, Switch
 from costlib.levers import LEVERS
+from costlib.realisation import NOTHING_LEARNT
 from costlib.review import Proposal
+from costlib.saving import Learnt
 from costlib.scenario import Scenario
 from costlib.uncertainty import uncertainty
 
@@ -32,12 +34,17 @@ class _Try:
     scenario: Scenario
 
 
-def proposals(scenario: Scenario, catalog: Catalog, billed_usd_per_month: float | None = None) -> tuple[Proposal, ...]:
+def proposals(
+    scenario: Scenario,
+    catalog: Catalog,
+    billed_usd_per_month: float | None = None,
+    learnt: Mapping[str, Learnt] = NOTHING_LEARNT,
+) -> tuple[Proposal, ...]:
     """The three single changes that save most cash a month on the fleet as it is; none where it cannot be projected.
 
     Equation   saved = what the model saves x min(1, billed / modelled cost of today)
     Returns    at most three, the largest first. Every setting is priced, all at once; what each lever does best is then
-               solved with all that comes with it
+               solved with all that comes with it. Of a lever in `learnt` the middle is that of what it came to
     Valid for  a bill that is below the model in the same way for every change: the model's fleet is sized for the peak
                and paid at the scenario's prices. What a bill below that shows to be done already is not proposed again
     """
@@ -53,7 +60,7 @@ def proposals(scenario: Scenario, catalog: Catalog, billed_usd_per_month: float 
             continue
         if comparison.changes and comparison.net_saved_usd_per_month >= LEAST_USD:
             best = sorted([*best, (one, comparison)], key=lambda pair: -pair[1].net_saved_usd_per_month)[:MOST]
-    return tuple(_proposal(one, comparison, scenario, catalog, part) for one, comparison in best)
+    return tuple(_proposal(one, comparison, scenario, catalog, part, learnt) for one, comparison in best)
 
 
 def billed_fraction(scenario: Scenario, catalog: Catalog, billed_usd_per_month: float | None) -> float:
@@ -97,10 +104,18 @@ def _best_of_each(scenario: Scenario, tried: list[_Try], catalog: Catalog) -> li
     return [(one, float(today) - bill) for bill, one in sorted(best.values(), key=lambda pair: pair[0])]
 
 
-def _proposal(tried: _Try, comparison: Comparison, scenario: Scenario, catalog: Catalog, part: float) -> Proposal:
+def _proposal(
+    tried: _Try,
+    comparison: Comparison,
+    scenario: Scenario,
+    catalog: Catalog,
+    part: float,
+    learnt: Mapping[str, Learnt],
+) -> Proposal:
     lever, spelt = tried.lever, _spelt(tried, scenario, catalog)
-    sure = uncertainty(scenario, tried.settings, comparison, catalog, draws=DRAWS).saved
-    usd = (sure.p10_usd_per_month, comparison.saved_usd_per_month, sure.p90_usd_per_month)
+    sure = uncertainty(scenario, tried.settings, comparison, catalog, draws=DRAWS, learnt=learnt).saved
+    expected = sure.p50_usd_per_month if lever.key in learnt else comparison.saved_usd_per_month
+    usd = (sure.p10_usd_per_month, expected, sure.p90_usd_per_month)
     low, middle, high = in_cents([Decimal(repr(float(amount) * part)) for amount in usd])
     return Proposal(
         title=f"{lever.label}: {', '.join(spelt.values()).replace('true', 'on')}",

@@ -22,6 +22,7 @@ from store.schema import (
     device_hour,
     device_page,
     device_sample,
+    engine_change,
     engine_page,
     histogram_bounds,
     import_batch,
@@ -144,6 +145,7 @@ def _everything(moment: datetime) -> Wanted:
         histogram_bounds.name: true(),
         target.name: true(),
         engine_page.name: engine_page.c.stream == LIVE,
+        engine_change.name: true(),
         device_page.name: true(),
         device_sample.name: device_sample.c.scraped_at >= moment - SAMPLES_KEPT,
         device_hour.name: true(),
@@ -156,7 +158,7 @@ def _everything(moment: datetime) -> Wanted:
 
 
 def _last_minutes(moment: datetime) -> Wanted:
-    """All of the tables are there; those of hours and bills are empty."""
+    """All of the tables are there; those of hours, changes and bills are empty."""
     return {
         usage_minute.name: usage_minute.c.bin_start >= moment - TAIL_KEPT,
         usage_sample.name: usage_sample.c.scraped_at >= moment - TAIL_SAMPLES_KEPT,

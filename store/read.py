@@ -168,6 +168,15 @@ class Snapshot:
         with self._connection() as connection:
             return read_targets.engines(connection)
 
+    def changes(self, start: datetime, end: datetime) -> pd.DataFrame:
+        """What engines said of themselves otherwise than before, in [start, end): one row per engine, moment and fact.
+
+        deployment_key, target_key, model_key, engine_key, changed_at (the first scrape that said so), fact (vLLM's
+        name), before, after: None where it was not said.
+        """
+        with self._connection() as connection:
+            return read_targets.changes(connection, start, end)
+
     def devices(self, start: datetime, end: datetime, bin: Literal["hour", "total"] = "total") -> pd.DataFrame:
         """One row per GPU, and hour when `bin` is "hour".
 

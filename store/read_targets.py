@@ -13,7 +13,17 @@ from store.engine import aware, naive
 from store.pages import facts_from
 from store.records import RUN_OK
 from store.rollup import devices_over_time, of_device_samples
-from store.schema import device_hour, device_page, device_sample, engine_page, run_log, target, usage_hour, usage_minute
+from store.schema import (
+    device_hour,
+    device_page,
+    device_sample,
+    engine_change,
+    engine_page,
+    run_log,
+    target,
+    usage_hour,
+    usage_minute,
+)
 from store.sql import frame
 
 # A server that does not answer is asked again within this (collectors/run.py).
@@ -166,6 +176,22 @@ def engines(connection: Connection) -> pd.DataFrame:
     ordered = select(*(page[name] for name in names)).order_by(page.target_key, page.model_key, page.engine_key)
     found = frame(connection, ordered)
     return found.assign(facts=[facts_from(text) for text in found["facts"]])
+
+
+def changes(connection: Connection, start: datetime, end: datetime) -> pd.DataFrame:
+    c = engine_change.c
+    named = engine_change.outerjoin(target, target.c.target_key == c.target_key)
+    deployment_key = func.coalesce(target.c.deployment_key, c.target_key).label("deployment_key")
+    engine = (c.target_key, c.model_key, c.engine_key)
+    found = frame(
+        connection,
+        select(deployment_key, *engine, c.changed_at, c.fact, c.before, c.after)
+        .select_from(named)
+        .where(c.changed_at >= naive(start), c.changed_at < naive(end))
+        .order_by(c.changed_at, *engine, c.fact),
+    )
+    sides = found[["before", "after"]].astype(object)
+    return found.assign(**sides.where(sides.notna(), None))
 
 
 def devices(connection: Connection, start: datetime, end: datetime, bin: str, from_samples: bool) -> pd.DataFrame:

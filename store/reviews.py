@@ -15,6 +15,7 @@ from costlib.budget import Budget
 from costlib.catalog import Catalog
 from costlib.errors import ConfigError
 from costlib.estimate import Undefined
+from costlib.levers import lever as lever_of
 from costlib.lmdi import TermKind
 from costlib.review import (
     Action,
@@ -28,6 +29,7 @@ from costlib.review import (
     Period,
     Review,
 )
+from costlib.saving import Learnt, Savings
 from costlib.scenario import Scenario
 from costlib.sentences import for_review
 from costlib.slices import Item, Slice, slices
@@ -40,6 +42,7 @@ from store.outlooks import to_come
 from store.proposals import billed_fraction, proposals
 from store.read import Snapshot
 from store.review_facts import budget_of_days, days_of_review, indicators_of, newest_statements, statement_lines
+from store.savings import learnt_of, savings
 
 WEEK_DAYS = 7
 _IDLE = (Bucket.WARM_IDLE, Bucket.START_AND_DRAIN)  # what nobody measured is not known to be idle
@@ -84,9 +87,10 @@ def newest_week(snapshot: Snapshot) -> Period:
 
 def review(
     snapshot: Snapshot, home: Home, period: Period, basis: CostBasis, now: datetime, currency: str | None = None,
-    earlier: Period | None = None,
+    earlier: Period | None = None, ledger: Savings | None = None,
 ) -> Review:  # fmt: skip
     """The review of a period, beside an `earlier` one: that of the same length before it, when it is left out.
+    `ledger`: what `store.savings.savings` said before; it is asked when it is left out.
 
     Raises ConfigError when nothing was charged in the period, or a file beside the store cannot be read
     """
@@ -116,7 +120,7 @@ def review(
         spread = mine if is_spread else _books(snapshot, home, period, CostBasis.EFFECTIVE, currency, fleet)
         if spread is not None:
             billed = usd_per_month_of(spread.balances[0], list(names), period.days_count, scenario.hours_per_month)
-    found_now = noted(home)
+    found_now, known = noted(home), learnt_of(home, snapshot.is_sample)
     return Review(
         period=period,
         before=earlier if before else None,
@@ -126,7 +130,10 @@ def review(
         total=total,
         is_sample=snapshot.is_sample,
         problems=tuple(filter(None, (problem, plans.problem))),
-        made_from=(*_assumptions(mine, before, outlooks, plans, balance), *_of_proposals(scenario, catalog, billed)),
+        made_from=(
+            *_assumptions(mine, before, outlooks, plans, balance),
+            *_of_proposals(scenario, catalog, billed, known),
+        ),
         figures=_figures(balance, before, outlooks, total, plans),
         bridge=for_review(change, currency, product_of, EVIDENCE) if change else None,
         movers=_movers(details, change, budgets, period, parts, names),
@@ -134,7 +141,7 @@ def review(
         outlook=outlooks,
         anomalies=tuple(one for one in found if period.start <= one.on < period.end),
         waste=waste(balance, mine.servers).in_cents().lines,
-        proposals=proposals(scenario, catalog, billed) if scenario and currency == "USD" else (),
+        proposals=proposals(scenario, catalog, billed, known) if scenario and currency == "USD" else (),
         risks=_risks(outlooks, period, mine, scenario, found_now),
         actions=tuple(one for one in found_now.actions if _week_of(one) == period.start),
         last_actions=tuple(one for one in found_now.actions if _is_of_the_last(one, period)),
@@ -144,8 +151,14 @@ def review(
             snapshot, (mine, period), (before, earlier) if before else None, plans, invoices, catalog
         ),
         note=found_now.notes.get(period.start, ""),
+        savings=_in(currency, ledger or savings(snapshot, home, snapshot.published_at, with_distributions=False)),
         details=details,
     )
+
+
+def _in(currency: str, found: Savings) -> Savings | None:
+    """The ledger, where there is one and it is in this currency."""
+    return found if (found.entries or found.broken) and found.currency == currency else None
 
 
 def _week_of(action: Action) -> date | None:
@@ -325,14 +338,19 @@ def _assumptions(
     return (*said, *(f"{note[:1].upper()}{note[1:].rstrip('.')}." for note in balance.notes))
 
 
-def _of_proposals(scenario: Scenario | None, catalog: Catalog, billed: float | None) -> tuple[str, ...]:
-    """What the savings of proposals are a part of."""
-    if scenario is None or billed is None:
+def _of_proposals(
+    scenario: Scenario | None, catalog: Catalog, billed: float | None, known: Mapping[str, Learnt]
+) -> tuple[str, ...]:
+    """What the savings of proposals are a part of, and what their ranges count in."""
+    if scenario is None:
         return ()
-    part = billed_fraction(scenario, catalog, billed)
+    names = ", ".join(lever_of(key).label for key in known)
+    said = (f"Ranges of proposals count in what signed changes came to of their promise: {names}.",) if known else ()
+    part = 1.0 if billed is None else billed_fraction(scenario, catalog, billed)
     if part == 1:
-        return ()
+        return said
     return (
+        *said,
         f"What a proposal saves is {part:.0%} of what the model says, as these deployments were billed {part:.0%} of "
         "what the model's fleet, sized for the peak hour, would cost at the scenario's prices.",
     )

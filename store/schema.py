@@ -12,7 +12,7 @@ from costlib.devices import DEVICE_COUNTERS, DEVICE_GAUGES
 from costlib.measures import COUNTERS, GAUGES, HISTOGRAMS
 
 # Raised with every file in store/migrations.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 # The engine of rows that cannot be told apart by engine: those of schema 1, and sample data.
 ALL_ENGINES = "all"
@@ -132,6 +132,17 @@ engine_page = Table(
     *_text("stream", "target_key", "model_key", "engine_key"),
     *_times("scraped_at", "started_at"),
     *_text("page", "facts"),
+    *_flags("is_sample"),
+)
+
+# What engines said otherwise than before of themselves: one row per fact, NULL where it was not said. Rows are only
+# added.
+engine_change = Table(
+    "engine_change",
+    metadata,
+    *_text("target_key", "model_key", "engine_key"),
+    *_times("changed_at"),
+    *_text("fact", "before", "after"),
     *_flags("is_sample"),
 )
 

@@ -16,14 +16,14 @@ from costlib.history import HistoryIncreases
 from costlib.telemetry import EnginePage
 from store import pages, rollup, sample
 from store.engine import naive
+from store.pages import Identity, facts_from
 from store.pending import Pending, Span
-from store.records import Scrape, ScrapeRun, TargetRow
+from store.records import LIVE, Scrape, ScrapeRun, TargetRow
 from store.samples import add_bounds, arrow_rows, bounds_of, rows_of_history, rows_of_samples
-from store.schema import device_page, device_sample, engine_page, run_log, target, usage_sample
+from store.schema import device_page, device_sample, engine_change, engine_page, run_log, target, usage_sample
 from store.sql import bulk_load, temporary_like
 
 T = TypeVar("T")
-Identity = tuple[str, str, str]
 
 _RUN_FIELDS = ("source_key", "kind", "target_key", "state", "rows_count", "error", "every_s", "is_sample")
 _old_sample = temporary_like(usage_sample)
@@ -62,6 +62,8 @@ def add(
     add_bounds(connection, bounds_of(_each(s.samples for s in scrapes), _each(s.histories for s in scrapes)))
     recent = _add_usage(connection, rows, pending, samples_from, minutes_from)
     devices = _add_devices(connection, scrapes, samples_from)
+    if stream == LIVE:  # what an engine was long ago is no change of what it is
+        _add_changes(connection, [(page, scrape.run.is_sample) for scrape in scrapes for page in scrape.pages])
     _replace_pages(connection, list(latest.values()), stream)
     seen, also_seen = _spans(rows), _spans(devices)
     sources = {s.target_key: scrape.run for scrape in scrapes for s in (*scrape.samples, *scrape.histories)}
@@ -204,6 +206,19 @@ def _add_devices(connection: Connection, scrapes: Sequence[Scrape], samples_from
     rows = pages.rows_of_device_samples(samples)
     bulk_load(connection, device_sample, rows)
     return rows
+
+
+def _add_changes(connection: Connection, found: Sequence[tuple[EnginePage, bool]]) -> None:
+    """Remember what engines say otherwise than in the page that is still stored of them."""
+    telling = [(page, is_sample) for page, is_sample in found if page.facts]
+    if not telling:
+        return
+    page = engine_page.c
+    stored = select(page.target_key, page.model_key, page.engine_key, page.facts).where(
+        page.stream == LIVE, page.target_key.in_(sorted({item.target_key for item, _ in telling}))
+    )
+    said = {(t, m, e): facts_from(text) for t, m, e, text in connection.execute(stored)}
+    bulk_load(connection, engine_change, pages.rows_of_changes(found, said))
 
 
 def _replace_pages(connection: Connection, latest: Sequence[tuple[EnginePage, bool]], stream: str) -> None:

@@ -23,6 +23,7 @@ from store.pages import device_from, page_from
 from store.pending import Pending
 from store.records import LIVE, BackfillJob, ImportReceipt, ImportStatus, Scrape, TargetRow
 from store.rows import prepare
+from store.samples import Bounds, add_bounds
 from store.schema import (
     ALL_ENGINES,
     backfill,
@@ -179,11 +180,11 @@ class Writer:
             times = {name: naive(getattr(job, name)) for name in ("from_at", "to_at", "done_to")}
             self._connection.execute(insert(backfill).values(source_key=job.source_key, **times))
 
-    def add_usage_hours(self, rows: pa.Table) -> None:
+    def add_usage_hours(self, rows: pa.Table, bounds: Iterable[Bounds] = ()) -> None:
         """Sample hours in bulk, replacing sample hours of the same bins; columns of `usage_hour`, absent ones NULL.
 
         A row without `engine_key` is of all engines of its target. Without `observed_s` that is taken to be one engine,
-        so that the target was observed while that was covered.
+        so that the target was observed while that was covered. `bounds` are those of the rows' histograms.
         """
         for name in rows.column_names:
             if name not in usage_hour.c:
@@ -212,6 +213,7 @@ class Writer:
                     )
                 )
             bulk_load(self._connection, usage_hour, rows)
+            add_bounds(self._connection, bounds)
             note_targets(self._connection, [(key, key, first, True) for key, first in first_seen.items()])
         self._note_change()
 

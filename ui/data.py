@@ -16,6 +16,7 @@ from costlib.compare import Comparison, compare
 from costlib.demand import Demand, usable, with_measured_demand
 from costlib.errors import DomainError, PermillionError
 from costlib.lever import Values
+from costlib.saving import Learnt
 from costlib.scenario import Scenario
 from costlib.scenario_file import ScenarioFile
 from costlib.units import SECONDS_PER_HOUR
@@ -24,6 +25,7 @@ from store.catalog_files import SAMPLE_SCENARIO, load_scenario
 from store.engine import utc_now as now
 from store.home import Home
 from store.read import Snapshot, SnapshotStatus, open_snapshot, open_tail
+from store.savings import learnt_of
 
 DEMAND_WINDOW = timedelta(days=7)
 DEMAND_HISTORY = timedelta(days=56)  # that tells how much one month can differ from the next
@@ -146,6 +148,11 @@ def key_of(today: Today) -> str:
     catalog = today.catalog
     known = catalog.gpus, catalog.models, catalog.gpu_prices, catalog.token_prices
     return f"{hash((today.scenario, known))}"
+
+
+def learnt(of: Today) -> Mapping[str, Learnt]:
+    """What changes with each lever came to of what was promised, by the savings ledger of the same fleet."""
+    return learnt_of(home(), of.is_sample)
 
 
 def solve(today: Today, settings: Mapping[str, Values]) -> tuple[Comparison | None, str]:

@@ -13,7 +13,7 @@ from costlib.levers import lever as lever_of
 from costlib.presets import PRESETS
 from costlib.speculation import acceptance_of
 from store.saved import MOST_NAME_CHARACTERS, Saved, delete, save, saved
-from ui import controls, data, links, text
+from ui import controls, data, links, plan_change, text
 
 
 def bar(found: data.Snapshot | None, today: data.Today, settings: Mapping[str, Values]) -> None:
@@ -30,6 +30,7 @@ def bar(found: data.Snapshot | None, today: data.Today, settings: Mapping[str, V
                 args=(live,), help="Hit rate and acceptance that the servers reported in the last seven days.",
             )  # fmt: skip
         _saved_ones(today, settings)
+        plan_change.popover(found, today, settings)
         with st.popover("Share", icon=":material/link:", key="share"):
             query = links.query(settings, today.scenario, today.catalog)
             st.code(query or "?", language=None, wrap_lines=True)

@@ -9,6 +9,8 @@ from costlib.errors import PermillionError
 from costlib.estimate import Undefined
 from costlib.lever import Values
 from costlib.levers import lever as lever_of
+from costlib.realisation import learnt_sentence
+from costlib.saving import Learnt
 from costlib.uncertainty import Spread, Uncertainty, uncertainty
 from costlib.units import KILO
 from ui import charts, data, text
@@ -20,15 +22,21 @@ MOST_DRIVERS = 7
 
 def of(today: data.Today, settings: Mapping[str, Values], comparison: Comparison) -> Uncertainty | None:
     """None where today alone is shown because the levers cannot run together."""
-    return _drawn(data.key_of(today), repr(settings), today, settings, comparison)
+    learnt = data.learnt(today)
+    return _drawn(data.key_of(today), f"{settings!r} {learnt!r}", today, settings, comparison, learnt)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _drawn(
-    key_of_today: str, asked: str, _today: data.Today, _settings: Mapping[str, Values], _comparison: Comparison
+    key_of_today: str,
+    asked: str,
+    _today: data.Today,
+    _settings: Mapping[str, Values],
+    _comparison: Comparison,
+    _learnt: Mapping[str, Learnt],
 ) -> Uncertainty | None:
     try:
-        return uncertainty(_today.scenario, _settings, _comparison, _today.catalog)
+        return uncertainty(_today.scenario, _settings, _comparison, _today.catalog, learnt=_learnt)
     except PermillionError:
         return None
 
@@ -36,6 +44,8 @@ def _drawn(
 def panel(comparison: Comparison, sure: Uncertainty) -> None:
     """The tornado under a sentence that says how likely the saving is."""
     st.markdown(_title(comparison, sure))
+    for one in sure.learnt:
+        st.caption(learnt_sentence(one))
     middle = comparison.scenario.usd_per_month.mid
     if sure.drivers:
         rows = [

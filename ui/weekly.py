@@ -14,12 +14,13 @@ from streamlit.delta_generator import DeltaGenerator
 from costlib.books import CostBasis
 from costlib.errors import PermillionError
 from costlib.review import Period, Review
+from costlib.saving import Savings
 from pack.files import TYPES, WRITERS, statement, stem
 from pack.style import LOCALES, Numbers, Style
 from store.budgets_file import budgets_path
 from store.home import Home
 from store.reviews import review, weeks
-from ui import data, frame, text, weekly_decisions
+from ui import data, frame, savings_data, text, weekly_decisions
 
 LOCALE, CURRENCY = "PERMILLION_LOCALE", "PERMILLION_CURRENCY"  # what is taken where nobody chose
 ALWAYS = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
@@ -42,9 +43,9 @@ class Asked:
 @st.cache_data(max_entries=8, show_spinner="Putting the week together…")
 def _review(
     snapshot_id: str, period: Period, basis: str, currency: str, files_at: tuple[int, ...], _found: data.Snapshot,
-    _home: Home, _now: datetime,
+    _home: Home, _now: datetime, _ledger: Savings | None,
 ) -> Review:  # fmt: skip
-    return review(_found, _home, period, CostBasis(basis), _now, currency)
+    return review(_found, _home, period, CostBasis(basis), _now, currency, ledger=_ledger)
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
@@ -99,10 +100,11 @@ def chosen(found: data.Snapshot, place: DeltaGenerator, env: Mapping[str, str] =
 def read(found: data.Snapshot, asked: Asked) -> tuple[Review | None, str]:
     """The review, or why there is none."""
     home = data.home()
-    beside = (home.owners, home.scenario, budgets_path(home), home.actions)
+    beside = (home.owners, home.scenario, budgets_path(home), home.actions, home.savings)
     states = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in beside)
+    ledger, _ = savings_data.read(found)
     try:
-        return _review(found.id, asked.period, asked.basis, asked.currency, states, found, home, data.now()), ""
+        return _review(found.id, asked.period, asked.basis, asked.currency, states, found, home, data.now(), ledger), ""
     except PermillionError as error:
         return None, str(error)
 

@@ -7,6 +7,8 @@ import streamlit as st
 from costlib.estimate import Undefined
 from costlib.review import Review
 from pack.agenda_tables import anomaly_table, indicator_table, outlook_table, reconciliation_table, waste_table
+from pack.savings_tables import entry_table, savings_title
+from pack.savings_tables import has_savings as has_savings  # for the page
 from pack.style import Numbers, short_day
 from pack.tables import Kind, product_table, shown, term_name
 from pack.words import (
@@ -157,6 +159,16 @@ def statements(of: Review, numbers: Numbers) -> None:
     if of.statements:
         grid(reconciliation_table(of, EVERY), numbers, "statements")
         st.page_link(WHERE["/reconciliation"], label="Reconciliation", icon=":material/balance:")
+
+
+def savings(of: Review, numbers: Numbers) -> None:
+    """What changes promised, and what was measured of it."""
+    assert of.savings is not None
+    st.markdown(f"**{said(savings_title(of.savings, of.period.end, numbers))}** by change, as signed")
+    for line in of.savings.broken:
+        st.error(said(line), icon=":material/link_off:")
+    grid(entry_table(of.savings, EVERY, numbers), numbers, "savings")
+    st.page_link("pages/savings.py", label="Savings", icon=":material/savings:")
 
 
 def indicators(of: Review, numbers: Numbers) -> None:

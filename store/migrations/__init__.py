@@ -13,13 +13,13 @@ from sqlalchemy import Connection, func, insert, inspect, select
 
 from costlib.errors import ConfigError
 from store.engine import naive, quoted, run_alone
-from store.migrations import m0002_engines_apart, m0003_charges_in_files
+from store.migrations import m0002_engines_apart, m0003_charges_in_files, m0004_engine_changes
 from store.schema import metadata, schema_version
 
 Step = Callable[[Connection], None]
 
 # STEPS[0] leads from version 1 to version 2, and so on.
-STEPS: tuple[Step, ...] = (m0002_engines_apart.upgrade, m0003_charges_in_files.upgrade)
+STEPS: tuple[Step, ...] = (m0002_engines_apart.upgrade, m0003_charges_in_files.upgrade, m0004_engine_changes.upgrade)
 
 
 def migrate(connection: Connection, path: Path, now: datetime, steps: Sequence[Step] = STEPS) -> Path | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.demo import load_demo
+from collectors.demo import load_fleet
 from store.books import scenario_of
 from store.engine import utc_now
 from store.home import Home
@@ -18,7 +18,7 @@ DEPLOYMENTS = ["support-copilot", "doc-extraction", "search-answers"]
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Home:
     place = Home(tmp_path_factory.mktemp("sample") / "home")
-    load_demo(place, utc_now)
+    load_fleet(place, utc_now)
     return place
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.demo import load_demo
+from collectors.demo import load_fleet
 from collectors.importer import import_files
 from costlib.errors import ConfigError
 from store.home import Home
@@ -29,9 +29,9 @@ def totals(home: Home) -> tuple:
 
 def test_twice_is_once(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
-    first = load_demo(home, lambda: NOON)
+    first = load_fleet(home, lambda: NOON)
     once = totals(home)
-    second = load_demo(home, lambda: NOON)
+    second = load_fleet(home, lambda: NOON)
     assert totals(home) == once
     assert once[0] is True
     assert first.hours_count == second.hours_count == 3 * 17 * 7 * 24
@@ -41,14 +41,14 @@ def test_twice_is_once(tmp_path: Path) -> None:
 
 def test_a_week_later_the_overlap_is_not_counted_twice(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
-    load_demo(home, lambda: NOON)
-    load_demo(home, lambda: NOON + timedelta(weeks=1))
+    load_fleet(home, lambda: NOON)
+    load_fleet(home, lambda: NOON + timedelta(weeks=1))
     with open_snapshot(home) as snapshot:
         hours = snapshot.usage(*ALWAYS, "hour")
         assert not hours.duplicated(["bin_start", "target_key"]).any()
         days = snapshot.daily_spend(*ALWAYS)
         alone = Home(tmp_path / "alone")
-        load_demo(alone, lambda: NOON + timedelta(weeks=1))
+        load_fleet(alone, lambda: NOON + timedelta(weeks=1))
         with open_snapshot(alone) as other:
             newest = other.daily_spend(*ALWAYS)
         both = days.groupby("day")["cost"].sum(), newest.groupby("day")["cost"].sum()
@@ -57,7 +57,7 @@ def test_a_week_later_the_overlap_is_not_counted_twice(tmp_path: Path) -> None:
 
 def test_the_bill_is_the_sum_of_its_receipt(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
-    loaded = load_demo(home, lambda: NOON)
+    loaded = load_fleet(home, lambda: NOON)
     assert totals(home)[1] == {"USD": loaded.bill.billed_cost}
     assert loaded.bill.billed_cost == loaded.bill.effective_cost
 
@@ -67,5 +67,5 @@ def test_a_home_with_real_data_is_left_alone(tmp_path: Path) -> None:
     import_files([bill(tmp_path / "real.csv")], home)
     before = totals(home)
     with pytest.raises(ConfigError, match=r"already holds real data.*PERMILLION_HOME"):
-        load_demo(home, lambda: NOON)
+        load_fleet(home, lambda: NOON)
     assert totals(home) == before

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from collectors.base import Target
-from collectors.demo import load_demo
+from collectors.demo import load_fleet
 from collectors.doctor import Check, examine
 from store.home import Home
 from tests.collectors.collector_support import NOON, http_answer, serving
@@ -78,7 +78,7 @@ def test_an_empty_home_without_servers_is_two_notes(home: Home) -> None:
 
 
 def test_sample_data_are_called_so(home: Home) -> None:
-    load_demo(home, lambda: NOON)
+    load_fleet(home, lambda: NOON)
     storage, billing, _ = found(home)
     assert storage.detail.startswith("sample data, snapshot ")
     assert (billing.subject, billing.ok) == ("source billing/focus", True)

@@ -2,15 +2,21 @@
 
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from statistics import NormalDist
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from collectors.base import CollectContext, Target
 from collectors.demo import sample_file
 from collectors.sample import WEEKS, hourly_rates, served, solved, usage_hours, week_curve
+from collectors.sample_latency import BOUNDS, SPREAD, histogram
 from collectors.sample_live import gpu_pages, live_pages
-from collectors.sample_story import GROWTH_PER_WEEK
+from collectors.sample_story import GROWTH_PER_WEEK, hour_of, newest_monday
 from collectors.sources import dcgm, vllm
+from store.samples import bounds_id
+from store.schema import BUCKETS
 
 END = datetime(2026, 11, 21, 8, tzinfo=UTC)
 FILE = sample_file(END)
@@ -19,15 +25,20 @@ by_deployment = pytest.mark.parametrize("deployment", FLEET, ids=lambda d: d.key
 
 
 @pytest.fixture(scope="module")
-def hours() -> list[dict]:
-    return usage_hours(FILE, END).to_pylist()
+def table() -> pa.Table:
+    return usage_hours(FILE, END)
+
+
+@pytest.fixture(scope="module")
+def hours(table: pa.Table) -> list[dict]:
+    return table.drop_columns([bucket for name in BOUNDS for bucket in BUCKETS[name][: len(BOUNDS[name])]]).to_pylist()
 
 
 # Usage ----------------------------------------------------------------------------------------------------------------
 
 
-def test_the_same_end_gives_the_same_rows(hours: list[dict]) -> None:
-    assert usage_hours(FILE, END).to_pylist() == hours
+def test_the_same_end_gives_the_same_rows(table: pa.Table) -> None:
+    assert usage_hours(FILE, END).equals(table)
 
 
 def test_an_hour_is_shaped_the_same_whatever_the_window() -> None:
@@ -60,6 +71,65 @@ def test_every_hour_could_have_been_measured(hours: list[dict]) -> None:
         if sum(ends):
             assert row["generation_tokens"] >= sum(ends) - row["requests_abort_count"]
         assert row["inference_s"] == pytest.approx(row["prefill_s"] + row["decode_s"])
+
+
+# Latencies ------------------------------------------------------------------------------------------------------------
+
+
+def test_latencies_count_every_request_once_and_their_sums_lie_within_their_buckets(table: pa.Table) -> None:
+    requests = sum(table[f"requests_{end}_count"].to_numpy() for end in ("stop", "length", "abort", "error"))
+    for name, bounds in BOUNDS.items():
+        counts = np.column_stack([table[bucket].to_numpy() for bucket in BUCKETS[name][: len(bounds)]])
+        sums = table[f"{name}_sum"].to_numpy()
+        assert counts.min() >= 0
+        assert (counts.sum(axis=1) == requests).all()
+        assert (table[f"{name}_count"].to_numpy() == requests).all()
+        assert (counts @ [0.0, *bounds[:-1]] <= sums).all()
+        assert ((sums <= counts[:, :-1] @ bounds[:-1]) | (counts[:, -1] > 0)).all()
+
+
+def test_histograms_name_the_bounds_that_the_demo_hands_over(hours: list[dict]) -> None:
+    for name, bounds in BOUNDS.items():
+        assert {row[f"{name}_bounds_id"] for row in hours} == {bounds_id(bounds)}
+
+
+def test_the_mean_times_are_those_of_the_other_counters(hours: list[dict]) -> None:
+    for row in hours:
+        if row["tpot_s_count"]:
+            assert row["tpot_s_sum"] / row["tpot_s_count"] == pytest.approx(row["decode_s"] / row["generation_tokens"])
+            assert row["ttft_s_sum"] >= row["queue_s"] + row["prefill_s"] - 0.02 * row["ttft_s_count"]
+            assert row["waiting_count"] * 3600 <= row["queue_s"], "Little's law"
+
+
+def test_a_smaller_batch_answers_faster_once_begun_and_lets_more_wait(hours: list[dict]) -> None:
+    """For a week of the ninth before the newest, `max_num_seqs` of Support copilot is 24; the week before it is 96."""
+    began = newest_monday(END).replace(tzinfo=None) + timedelta(hours=hour_of(-9, 1, 9))
+
+    def mean(name: str, count: str, since: datetime) -> float:
+        mine = [
+            row
+            for row in hours
+            if row["target_key"] == "support-copilot" and since <= row["bin_start"] < since + timedelta(days=7)
+        ]
+        return sum(row[name] for row in mine) / sum(row[count] for row in mine)
+
+    before = began - timedelta(days=7)
+    assert mean("tpot_s_sum", "tpot_s_count", began) < 0.85 * mean("tpot_s_sum", "tpot_s_count", before)
+    assert mean("queue_s", "ttft_s_count", began) > 2 * mean("queue_s", "ttft_s_count", before)
+
+
+def test_a_latency_is_spread_about_its_mean() -> None:
+    """A log-normal: half of the requests lie below mean x exp(-s²/2), and 95 % below about twice that."""
+    requests = np.full(1, 1_000_000)
+    row = histogram("ttft_s", requests, (1.0, np.array([0.1 * np.exp(SPREAD**2 / 2)])))
+    counts = np.array([row[bucket][0] for bucket in BUCKETS["ttft_s"][: len(BOUNDS["ttft_s"])]])
+    bounds = np.array(BOUNDS["ttft_s"])
+    assert counts[bounds <= 0.1].sum() == pytest.approx(500_000, rel=0.001)
+    within = NormalDist().cdf(np.log(2.5) / SPREAD)
+    assert counts[bounds <= 0.25].sum() == pytest.approx(within * 1_000_000, rel=0.001)
+
+
+# Demand ---------------------------------------------------------------------------------------------------------------
 
 
 @by_deployment

@@ -28,6 +28,7 @@ PAGES = {
     "overview": "overview", "weekly-review": "weekly_review",
     "capacity": "capacity", "buying": "capacity?section=Buying", "fit": "capacity?section=Fit&example=true",
     "estimator": "estimator", "lab": "lab?log=Sample+log",
+    "savings": "savings", "saving": "savings?entry=prefix-caching", "quiet-week": "savings?entry=larger-prefill",
 }  # fmt: skip
 WIDTHS = (1440, 420)
 HEIGHT, MOST_HEIGHT = 900, 2500

@@ -1,4 +1,4 @@
-"""The lesson behind Permillion, row by row: which test, default or refusal answers it, or which open issue will.
+"""The lesson behind Permillion, row by row: which test, default or refusal answers it.
 
 lesson.toml is the list. A reference in it is one of
     tests/x.py::test_name           a test
@@ -7,7 +7,6 @@ lesson.toml is the list. A reference in it is one of
     data/x.toml#key                 a key
     docs/x.md#heading               a section
     docs/x.md: words                a passage
-    issue 9                         what is still open
 """
 
 import ast
@@ -24,8 +23,7 @@ from tests.collectors.numbered import may_not_run
 
 ROOT = Path(__file__).resolve().parents[2]
 LIST = Path(__file__).with_name("lesson.toml")
-STILL_OPEN = ("issue 9",)
-KINDS = ("test", "default", "refusal", "open")
+KINDS = ("test", "default", "refusal")
 VERDICTS = {"OK", "WRONG", "CLASH", "GARBLED", "STALE", "CLAIM", "CODE", "MISLEADING", "ADDED"}
 
 # S84b is an addition; S87 and S95 are lists of five.
@@ -66,15 +64,10 @@ def _faults_of(row: Row, root: Path) -> Iterator[str]:
         yield f"kind must be one of {', '.join(KINDS)}, not {row.kind!r}"
     if not row.right or not set(row.verdict.split(", ")) <= VERDICTS:
         yield "needs what is right, and a verdict"
-    issues = [one for one in row.where if one.startswith("issue")]
-    if row.kind == "open" and (len(issues) != 1 or issues[0] not in STILL_OPEN):
-        yield f"is open and names {', '.join(issues) or 'no issue'}; open are {', '.join(STILL_OPEN)}"
-    if row.kind != "open" and issues:
-        yield f"names {', '.join(issues)} and is not open"
     if not any(_serves(row.kind, one) for one in row.where):
         yield f"has no reference that makes it a {row.kind}"
     for one in row.where:
-        if one not in issues and (fault := fault_of(one, root)):
+        if fault := fault_of(one, root):
             yield fault
 
 
@@ -149,7 +142,4 @@ def table(rows: Iterable[Row]) -> Iterator[str]:
 def counts(rows: Iterable[Row]) -> str:
     rows = list(rows)
     kinds = Counter(row.kind for row in rows)
-    issues = Counter(one for row in rows if row.kind == "open" for one in row.where if one.startswith("issue"))
-    by_issue = ", ".join(f"{issue}: {count}" for issue, count in sorted(issues.items()))
-    by_kind = ", ".join(f"{kinds[kind]} {kind}" for kind in KINDS)
-    return f"{len(rows)} rows: {by_kind}" + (f" ({by_issue})" if by_issue else "")
+    return f"{len(rows)} rows: {', '.join(f'{kinds[kind]} {kind}' for kind in KINDS)}"

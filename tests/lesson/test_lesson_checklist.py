@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.lesson import __main__ as command
-from tests.lesson.checklist import IDS, ROOT, STILL_OPEN, Row, counts, fault_of, faults, load, table
+from tests.lesson.checklist import IDS, ROOT, Row, counts, fault_of, faults, load, table
 
 ROWS = load()
 SOUND = [
@@ -86,14 +86,12 @@ def test_a_test_that_may_be_skipped_covers_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"kind": "open", "where": ("issue 6",)}, "is open and names issue 6; open are issue 9"),
-        ({"kind": "open", "where": ("docs/traps.md",)}, "is open and names no issue; open are"),
-        ({"where": ("tests/costlib/test_roofline.py::test_ridge", "issue 9")}, "names issue 9 and is not open"),
+        ({"where": ("tests/costlib/test_roofline.py::test_ridge", "issue 9")}, "there is no file issue 9"),
         ({"where": ("docs/method.md#time",)}, "has no reference that makes it a test"),
         ({"where": ("tests/scenarios/cascade.toml",)}, "has no reference that makes it a test"),
         ({"kind": "default"}, "has no reference that makes it a default"),
         ({"kind": "refusal", "where": ()}, "has no reference that makes it a refusal"),
-        ({"kind": "perhaps"}, "kind must be one of test, default, refusal, open, not 'perhaps'"),
+        ({"kind": "perhaps"}, "kind must be one of test, default, refusal, not 'perhaps'"),
         ({"verdict": "FINE"}, "needs what is right, and a verdict"),
         ({"right": ""}, "needs what is right, and a verdict"),
     ],
@@ -101,12 +99,6 @@ def test_a_test_that_may_be_skipped_covers_nothing(tmp_path: Path) -> None:
 def test_a_row_must_be_what_it_says(changes: dict[str, object], why: str) -> None:
     (found, *_) = faults(with_row("S11", **changes))
     assert found.startswith(f"S11: {why}")
-
-
-def test_what_is_open_is_counted_by_issue() -> None:
-    opened = [row for row in ROWS if row.kind == "open"]
-    assert {one for row in opened for one in row.where if one.startswith("issue")} <= set(STILL_OPEN)
-    assert f"{len(opened)} open (issue 9:" in counts(ROWS)
 
 
 def test_the_list_is_made_of_this_project_alone() -> None:
@@ -120,7 +112,7 @@ def test_the_command_prints_the_list_and_its_exit_code_is_that_of_the_list(
     monkeypatch.setattr(command, "load", lambda: SOUND)
     assert command.main() == 0
     printed = capsys.readouterr()
-    assert printed.out.rstrip().endswith("135 rows: 135 test, 0 default, 0 refusal, 0 open")
+    assert printed.out.rstrip().endswith("135 rows: 135 test, 0 default, 0 refusal")
     assert printed.err == ""
     monkeypatch.setattr(command, "load", lambda: SOUND[1:])
     assert command.main() == 1

@@ -31,6 +31,7 @@ from costlib.review import (
     Term,
     WasteLine,
 )
+from tests import savings_builders
 
 PRODUCTS = ("Support copilot", "Search answers", "Doc extraction", "Code assist", "Batch evals", "")
 TEAMS = ("Customer care", "Search", "Platform", "Research", "")
@@ -401,7 +402,19 @@ def crowded() -> Review:
     )
 
 
+def with_savings() -> Review:
+    return replace(review_of(), savings=savings_builders.full())
+
+
+def broken_savings() -> Review:
+    """A ledger that was changed after it was written, and names in it that try to be more than text."""
+    made = savings_builders.hostile(HOSTILE)
+    return replace(review_of(), savings=made)
+
+
 CASES = {
+    "with savings": with_savings,
+    "broken savings": broken_savings,
     "crowded": crowded,
     "full": full,
     "first week": first_week,

@@ -17,18 +17,22 @@ from zipfile import ZipFile
 import pytest
 
 from costlib.billing import exact_sum
-from costlib.errors import UnknownKey
+from costlib.errors import DomainError, UnknownKey
+from costlib.estimate import Undefined
 from costlib.rates import Rate
 from costlib.review import Review, StatementLine, WasteLine
+from costlib.saving import Savings
 from costlib.text_safety import neutral, plain, restored
 from pack.csv import csv
 from pack.files import STATEMENT_WRITERS, WRITERS, files, statement, stem
 from pack.markdown import markdown
 from pack.pdf import MOST_PRODUCTS, pdf, statement_pdf
+from pack.savings_tables import entry_table
 from pack.statement_xlsx import statement_xlsx
 from pack.style import LOCALES, Numbers, Style, locale_of
-from pack.tables import team_name
+from pack.tables import Kind, shown, team_name
 from pack.xlsx import xlsx
+from tests import savings_builders
 from tests.pack.invented import CASES, HOSTILE, first_week, full, hostile, many_products, negative, open_month
 from tests.pack.reading import Workbook, csv_rows, csv_total, pages_of, pdf_text, without_stored_results, workbook
 
@@ -162,6 +166,7 @@ def test_each_file_says_where_it_is_from(name: str) -> None:
 _HASHES = """
 import hashlib
 from pack.files import files, statement
+from tests import savings_builders
 from tests.pack.invented import CASES
 for name, case in CASES.items():
     made = files(case())
@@ -441,3 +446,86 @@ def test_libreoffice_calculates_the_same_totals(tmp_path: Path) -> None:
         assert not [
             value for cells in book.values.values() for value in cells.values() if str(value).startswith("#")
         ], name
+
+
+# Savings: what changes promised, and what was measured.
+
+
+def test_savings_are_the_same_in_every_file_and_never_added_to_the_total() -> None:
+    review = case("with savings")
+    assert review.savings is not None
+    numbers = Numbers(currency="USD")
+    table = entry_table(review.savings, 100, numbers)
+    book, rows = book_of("with savings"), csv_rows(csv(review))
+    printed, text = pdf_text(pdf_of("with savings")), markdown(review).decode()
+    for title, owner, state, promised, measured, between, verdict, promised_a_month, cash in table.rows:
+        row = book.find("Savings", str(title))
+        values = [book.values["Savings"].get((row, column)) for column in range(2, 10)]
+        assert values[:2] == [owner, state]
+        line = next(one for one in rows if one["record"] == "saving" and one["product"] == title)
+        assert (line["team"], line["amount"]) == (owner, "")
+        assert f"verdict {verdict}" in line["note"]
+        assert str(title) in text
+        for cell, column, kind in ((promised, 2, Kind.SHARE), (measured, 3, Kind.SHARE), (cash, 7, Kind.MONEY)):
+            if isinstance(cell, Undefined):
+                assert values[column] == "–"
+                continue
+            assert values[column] == pytest.approx(float(cell), abs=1e-12)
+            assert shown(cell, kind, numbers) in line["note"]
+            assert shown(cell, kind, numbers) in text
+        if isinstance(promised_a_month, Decimal):
+            assert numbers.money(promised_a_month) in line["note"]
+        assert between == "–" or str(between) in line["note"]
+    first = table.rows[0]
+    assert numbers.money(first[8]) in printed  # type: ignore[arg-type]
+    assert "Probable" in printed
+    assert csv_total(csv(review)) == review.total, "savings are no part of what was spent"
+
+
+def test_the_months_of_savings_keep_claimed_verified_and_probable_apart() -> None:
+    review = case("with savings")
+    assert review.savings is not None
+    (october,) = [one for one in review.savings.months if one.month == "2026-10"]
+    book = book_of("with savings")
+    row = book.find("Savings", "October 2026")
+    found = [book.values["Savings"][row, column] for column in (2, 3, 4, 5)]
+    assert found == [float(october.claimed), float(october.verified), float(october.probable), "final"]
+    for text in (pdf_text(pdf_of("with savings")), markdown(review).decode()):
+        for amount in ("$21,840.00", "$12,437.61", "$3,020.00"):
+            assert amount in text
+    assert not [one for one in book.formulas["Savings"].values() if "SUM" in one]
+
+
+def test_every_file_notes_where_the_ledger_stood_so_that_a_later_one_can_be_compared() -> None:
+    review = case("with savings")
+    assert review.savings is not None
+    for text in (
+        pdf_text(pdf_of("with savings")).replace("\n", " "),
+        markdown(review).decode(),
+        " ".join(row["note"] for row in csv_rows(csv(review))),
+        " ".join(str(value) for value in book_of("with savings").values["Savings"].values()),
+    ):
+        assert "has 31 lines and none was changed" in text
+        assert review.savings.head in text.replace(" ", "") or review.savings.head in text
+
+
+def test_a_broken_ledger_says_so_in_every_file() -> None:
+    review = case("broken savings")
+    for text in (
+        " ".join(pdf_text(pdf_of("broken savings")).split()),
+        markdown(review).decode(),
+        " ".join(row["note"] for row in csv_rows(csv(review))),
+    ):
+        assert "is broken" in text
+
+
+@pytest.mark.parametrize("savings", [None, savings_builders.empty()])
+def test_a_review_without_changes_prints_as_if_there_was_no_ledger(savings: Savings | None) -> None:
+    assert files(replace(full(), savings=savings)) == files(full())
+    assert "Savings" not in book_of("full").values
+    assert "saving" not in csv(full()).decode().lower()
+
+
+def test_savings_in_another_currency_are_refused() -> None:
+    with pytest.raises(DomainError, match="EUR, not USD"):
+        replace(full(), savings=replace(savings_builders.full(), currency="EUR"))

@@ -21,7 +21,7 @@ every_page = pytest.mark.parametrize("page", PAGES)
 
 
 # Pages that compute for seconds, and the states in which they differ; PERMILLION_EXPLORE=1 tries all.
-BUSY_PAGES = ("capacity", "compare", "overview", "plan", "reconciliation", "weekly_review")
+BUSY_PAGES = ("capacity", "compare", "overview", "plan", "reconciliation", "savings", "weekly_review")
 TELLING_STATES = (*NOTHING_STATES, *UNREADABLE_STATES, "sample", "own scenario", "does not fit")
 
 

@@ -2,15 +2,20 @@
 
 import re
 from itertools import chain
+from pathlib import Path
 
 import pytest
 
 from costlib.compare import compare
 from costlib.lever import Choice, Number, Switch
 from costlib.levers import LEVERS
+from costlib.saving import Verdict
+from store.home import Home
 from store.saved import save
-from tests.pages.conftest import Open
+from store.savings_file import commit, note_idea, ship, sign
+from tests.pages.conftest import Homes, Open
 from tests.pages.reading import badges, card, chart, page_text, table, texts, usd
+from tests.savings_builders import NOW, SHIPPED, plan, signed
 from ui import data, links
 
 SPEND = "Spend per month"
@@ -421,6 +426,24 @@ def test_the_range_and_the_tornado_say_what_is_not_known(open_page: Open) -> Non
     assert all(length <= 0.01 for length in less["x"])
     assert all(length >= -0.01 for length in more["x"])
     assert "Multiplying each lever's own percentage would promise" in page_text(at)
+
+
+def test_what_a_lever_came_to_before_is_in_the_range_and_said(
+    open_page: Open, all_homes: Homes, tmp_path: Path
+) -> None:
+    """FP8 weights saved 9 % of the 18 % promised; a lever that nobody tried is as it was."""
+    draft = Home(tmp_path / "draft")
+    draft.path.mkdir()
+    key = note_idea(draft, "FP8", "Ada", SHIPPED, is_sample=True)
+    commit(draft, key, plan(0.18), "Ada", SHIPPED)
+    ship(draft, key, SHIPPED, "Ada", SHIPPED)
+    sign(draft, key, signed(Verdict.PARTIAL, 0.09, 4000.0), "Dana", NOW)
+    ours = all_homes.changed("sample", tmp_path / "signed", draft.savings.name, draft.savings.read_text("utf-8"))
+    said = page_text(open_page("what_if", ours, {**FP8, **PREFIX_CACHING}))
+    assert re.search(
+        r"weight.* is expected to come to \d\d% of what is projected, after 1 signed change: the range", said, re.I
+    )
+    assert "Prefix caching is expected" not in said
 
 
 def test_the_dearest_deployment_stands_under_its_roof(open_page: Open) -> None:

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from collectors.demo import load_demo
+from collectors.demo import load_fleet
 from collectors.sample import hourly_rates
 from costlib.estimate import Basis
 from costlib.replica_unit import replica_unit
@@ -21,7 +21,7 @@ from tests.store.builders import NOON, frozen
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Snapshot]:
     home = Home(tmp_path_factory.mktemp("demand") / "home")
-    load_demo(home, frozen())
+    load_fleet(home, frozen())
     with snapshot_of(home) as snapshot:
         yield snapshot
 

@@ -89,8 +89,8 @@ def test_when_a_step_fails_the_file_stays_as_it_was(old_file: Path) -> None:
 
 
 def test_a_newer_file_is_refused_and_untouched(home: Home, old_file: Path) -> None:
-    migrated(old_file, add_note, fill_note, fill_note)
-    with pytest.raises(ConfigError, match=r"newer Permillion \(schema 4; this one knows up to 3\).*PERMILLION_HOME"):
+    migrated(old_file, add_note, fill_note, fill_note, fill_note)
+    with pytest.raises(ConfigError, match=r"newer Permillion \(schema 5; this one knows up to 4\).*PERMILLION_HOME"):
         Writer.open(home)
     assert open_and_ask(old_file, "SELECT note FROM run_log") == [("from vllm:http://gpu-1:8000",)]
 
@@ -226,6 +226,23 @@ def test_a_bill_of_version_2_is_known_when_it_comes_again(home_of_version_2: Hom
     same = charge("5", 5, 9, **values) | {"InvoiceId": None}
     assert [receipt.status for receipt in deliver(home_of_version_2, [same])] == ["already imported"]
     assert [receipt.status for receipt in deliver(home_of_version_2, [same, same])] == ["imported"]
+
+
+# From version 3 -------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_of_version_3_begins_to_keep_what_engines_say_otherwise(home: Home) -> None:
+    """The tables of version 4 without the one that it added; the page that is there is what the next is held to."""
+    with Writer.open(home, frozen()) as writer:
+        add(writer, run(), [page(facts={"cache_dtype": "auto"})])
+        with writer._connection.begin():
+            writer._connection.execute(text("DROP TABLE engine_change"))
+            writer._connection.execute(text("UPDATE schema_version SET version = 3"))
+    with Writer.open(home, frozen()) as writer:
+        add(writer, run(at(15)), [page(at(15), facts={"cache_dtype": "fp8"})])
+        writer.publish(force=True)
+    with open_snapshot(home) as snapshot:
+        assert snapshot.changes(*ALWAYS)["after"].tolist() == ["fp8"]
 
 
 @pytest.mark.parametrize(("tables", "content"), [("schema_1.sql", ONE), ("schema_2.sql", TWO)])

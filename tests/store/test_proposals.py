@@ -4,6 +4,8 @@ import pytest
 
 from costlib.compare import compare
 from costlib.estimate import Undefined
+from costlib.levers import lever as lever_of
+from costlib.saving import Learnt
 from store.proposals import MOST, SHOWN_BY_THE_BILL, billed_fraction, proposals
 from tests.costlib.scenario_builders import CATALOG, bought, hosted, scenario, work
 
@@ -56,3 +58,15 @@ def test_a_bill_above_the_model_makes_no_saving_larger():
 def test_work_that_is_bought_by_the_token_has_no_lever_of_hardware():
     links = [one.link for one in proposals(scenario(bought("llama-3.3-70b", 0.8)), CATALOG)]
     assert not [link for link in links if "gpu_choice" in link or "autoscaling" in link]
+
+
+def test_a_lever_that_came_to_half_of_its_promise_is_proposed_with_half():
+    """Its link names the lever. The others are as they were."""
+    before = proposals(TODAY, CATALOG)
+    key = before[0].link.removeprefix("/?").split(".")[0]
+    known = {key: Learnt(lever_key=key, mean_ratio=0.5, sd_ratio=0.0, changes_count=2)}
+    after = proposals(TODAY, CATALOG, learnt=known)
+    assert after[1:] == before[1:]
+    assert after[0].title.startswith(lever_of(key).label)
+    assert after[0].saved_low <= after[0].saved <= after[0].saved_high
+    assert float(after[0].saved_high) == pytest.approx(float(before[0].saved_high) / 2, abs=0.02)

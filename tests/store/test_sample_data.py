@@ -37,7 +37,7 @@ def sample_home(home: Home, tmp_path: Path) -> Home:
         add(
             writer,
             run(is_sample=True),
-            [page()],
+            [page(facts={"cache_dtype": kind}) for kind in ("auto", "fp8")],
             [sample(counters={"prompt_tokens": 5})],
             devices=[gpu_page()],
             device_samples=[gpu_sample()],
