@@ -30,6 +30,7 @@ from store.writer import Writer
 APP = Path(__file__).resolve().parents[1] / "app.py"
 SAMPLE_EVERY_S = 5.0
 DASHBOARD_START_S, DASHBOARD_STOP_S, LOOK_EVERY_S = 60.0, 5.0, 0.1
+STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 def up(
@@ -51,7 +52,8 @@ def up(
             every_s = min(sources.interval_s(every_s), SAMPLE_EVERY_S)
         writer = stack.enter_context(Writer.open(home))
         writer.publish(force=True)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a dashboard must never outlive us
+        for number in STOPS:  # a dashboard must never outlive us, also where Ctrl-C was ignored when we were started
+            signal.signal(number, signal.default_int_handler)
         dashboard = _start_dashboard(home, port)
         try:
             _wait_until_healthy(dashboard, port)
@@ -149,13 +151,18 @@ def _stop(dashboard: subprocess.Popen[bytes]) -> None:
 async def _until_stopped(collecting: Callable[..., Awaitable[object]], dashboard: subprocess.Popen[bytes]) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOPS:
         loop.add_signal_handler(number, stop.set)
-    ended = asyncio.create_task(asyncio.to_thread(dashboard.wait))
-    ended.add_done_callback(lambda _: stop.set())
+    # No thread waits for the dashboard: one that does not end would keep the loop from closing.
+    watching = asyncio.create_task(_ended(dashboard))
+    watching.add_done_callback(lambda _: stop.set())
     await collecting(stop=stop)
-    if not ended.done():
-        await asyncio.to_thread(_stop, dashboard)  # one that does not listen is killed
-        await ended
+    if not watching.done():
+        watching.cancel()
         return 0
     return 1
+
+
+async def _ended(dashboard: subprocess.Popen[bytes]) -> None:
+    while dashboard.poll() is None:
+        await asyncio.sleep(LOOK_EVERY_S)

@@ -62,8 +62,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def started(command: Callable[[int], list[str]], home: Path) -> Iterator[Server]:
-    """Starts a command on a free port and waits until it answers; ends it, if the test has not."""
+def started(
+    command: Callable[[int], list[str]], home: Path, first: Callable[[], object] | None = None
+) -> Iterator[Server]:
+    """Starts a command on a free port and waits until it answers; ends it, if the test has not. `first` is what the new
+    process does before it begins."""
     port = free_port()
     log = (home.parent / f"{home.name}.log").open("wb")
     process = subprocess.Popen(
@@ -72,6 +75,7 @@ def started(command: Callable[[int], list[str]], home: Path) -> Iterator[Server]
         env={**os.environ, "PERMILLION_HOME": str(home), "PYTHONUNBUFFERED": "1"},
         stdout=log,
         stderr=subprocess.STDOUT,
+        preexec_fn=first,
     )
     try:
         until = time.monotonic() + READY_S

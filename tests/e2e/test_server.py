@@ -78,7 +78,12 @@ def test_only_its_own_page_may_open_the_socket(server, origin: str | None, statu
 
 
 def test_interrupting_stops_collector_and_dashboard_within_seconds(tmp_path: Path) -> None:
-    with started(up(), tmp_path / "home") as running:
+    """Also where a shell ignores Ctrl-C for what it starts in the background, as scripts do."""
+
+    def ignore() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    with started(up(), tmp_path / "home", ignore) as running:
         running.process.send_signal(signal.SIGINT)
         assert running.process.wait(STOP_S) == 0
         with socket.socket() as probe:
