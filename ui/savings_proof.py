@@ -62,9 +62,9 @@ def _distribution(one: Distribution, results: tuple[GuardResult, ...]) -> None:
     is_share = one.measure.endswith("_fraction")
     limit = next(
         (
-            (_QUANTILE, result.before * (1 + result.guard.margin_fraction))
+            (_QUANTILE, one.before[_QUANTILE] * (1 + result.guard.margin_fraction))
             for result in results
-            if result.guard.measure.startswith(f"{kind}_p95") and not isinstance(result.before, Undefined)
+            if result.guard.measure.startswith(f"{kind}_p95") and _QUANTILE in one.before
         ),
         None,
     )
